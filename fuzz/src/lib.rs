@@ -1,0 +1,68 @@
+//! What must hold for any bytes, one function per wire format.
+//!
+//! The fuzz targets run them, and so does `parsers/tests/corpus.rs` over the committed corpus. Nothing may panic, and what
+//! parses is emitted so that it parses to the same again.
+
+use keyferry_parsers::messages::{Connect, ConnectAnswer, Echo, Failure, Handover, SessionPush};
+use keyferry_parsers::tls::{Alert, ContentType, Handshake, Record, RecordHeader};
+
+/// A TLS record, with the alert inside if it is one.
+pub fn tls_record(bytes: &[u8]) {
+    let Ok(record) = Record::parse(bytes) else {
+        return;
+    };
+    let mut emitted = Vec::new();
+    record.emit(&mut emitted).expect("what was parsed fits");
+    assert_eq!(emitted, bytes);
+
+    let header = bytes.first_chunk().expect("a record has a header");
+    let header = RecordHeader::parse(header).expect("a record that parses has a header that parses");
+    assert_eq!(header.record_length(), bytes.len());
+
+    if record.content_type == ContentType::ALERT
+        && let Ok(alert) = Alert::parse(record.fragment)
+    {
+        assert_eq!(alert.emit(), record.fragment);
+    }
+}
+
+/// Handshake messages one after the other.
+pub fn tls_handshake(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok(Some((handshake, after))) = Handshake::next(rest) {
+        let mut emitted = Vec::new();
+        handshake.message.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(emitted, handshake.raw);
+        assert_eq!(rest, [handshake.raw, after].concat());
+        rest = after;
+    }
+    // Alone, too: the messages that follow do not matter.
+    let _ = Handshake::parse(bytes);
+}
+
+/// Every message of the channel, tried on the same bytes.
+pub fn messages(bytes: &[u8]) {
+    if let Ok(message) = Connect::decode(bytes) {
+        assert_eq!(Connect::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = ConnectAnswer::decode(bytes) {
+        assert_eq!(ConnectAnswer::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = Failure::decode(bytes) {
+        assert_eq!(Failure::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = Echo::decode(bytes) {
+        assert_eq!(Echo::decode(&message.encode()), Ok(message));
+    }
+    // Hand-overs hold secrets and cannot be compared: their encodings are.
+    if let Ok(message) = Handover::decode(bytes) {
+        let encoded = message.encode();
+        let again = Handover::decode(&encoded).expect("what was encoded decodes");
+        assert!(again.encode() == encoded);
+    }
+    if let Ok(message) = SessionPush::decode(bytes) {
+        let encoded = message.encode();
+        let again = SessionPush::decode(&encoded).expect("what was encoded decodes");
+        assert!(again.encode() == encoded);
+    }
+}

@@ -1,0 +1,50 @@
+//! `failure`: why something was refused or broke off; the body of error answers and of a pushed failed session.
+
+use alloc::{string::String, vec::Vec};
+
+use zeroize::Zeroizing;
+
+use super::cbor::{Fields, MapWriter};
+use super::{MessageError, Reason, SessionId};
+
+/// Why there is no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The session, where the gateway had given it a number.
+    pub session: Option<SessionId>,
+    /// Whose fault it was and which.
+    pub reason: Reason,
+    /// What to change, for the person who reads the log; up to 512 bytes.
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    /// The most bytes that `detail` may have.
+    pub const MAX_DETAIL: usize = 512;
+
+    /// The payload of the answer or push.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut map = MapWriter::with_capacity(32);
+        if let Some(session) = self.session {
+            map.uint(1, session.0);
+        }
+        map.uint(14, self.reason.0);
+        if let Some(detail) = &self.detail {
+            map.text(15, detail);
+        }
+        map.finish()
+    }
+
+    /// Reads the payload of an error answer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        Self::from_fields(&Fields::parse("failure", bytes)?)
+    }
+
+    pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Self, MessageError> {
+        Ok(Self {
+            session: fields.optional(1, "session").map(|mut value| value.uint().map(SessionId)).transpose()?,
+            reason: Reason(fields.required(14, "reason")?.uint()?),
+            detail: fields.optional(15, "detail").map(|mut value| value.text(0..=Self::MAX_DETAIL)).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! TLS: the record layer and the handshake messages of TLS 1.3 (RFC 8446).
+//!
+//! The data path: a reader learns from [`RecordHeader`] how many bytes to take, [`Record`] takes them apart, and
+//! [`Handshake`] reads the messages inside. Messages borrow from the bytes they were parsed from; what is hashed or
+//! signed stays available as it came ([`Handshake::raw`]). Emitting what was parsed gives the same bytes.
+//!
+//! Only what the standard says about a message alone is checked here; what it may contain at that point of a handshake
+//! is for the engine.
+
+mod alert;
+mod certificate;
+mod certificate_request;
+mod certificate_verify;
+mod client_hello;
+mod encrypted_extensions;
+mod extension;
+mod finished;
+mod handshake;
+mod key_update;
+mod new_session_ticket;
+mod record;
+mod registries;
+mod server_hello;
+mod wire;
+
+pub use alert::{Alert, AlertDescription, AlertLevel};
+pub use certificate::{Certificate, CertificateEntry};
+pub use certificate_request::CertificateRequest;
+pub use certificate_verify::CertificateVerify;
+pub use client_hello::ClientHello;
+pub use encrypted_extensions::EncryptedExtensions;
+pub use extension::{Extension, ExtensionType, KeyShareEntry, PskKeyExchangeMode, ServerName};
+pub use finished::Finished;
+pub use handshake::{Handshake, HandshakeType, Message};
+pub use key_update::{KeyUpdate, KeyUpdateRequest};
+pub use new_session_ticket::NewSessionTicket;
+pub use record::{ContentType, Record, RecordHeader};
+pub use registries::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
+pub use server_hello::ServerHello;

@@ -1,0 +1,209 @@
+//! What the operator wrote, checked and turned into the values of each module. Every mistake is found in
+//! one pass, with its line and a remedy; see [`load`].
+
+mod finding;
+mod peers;
+mod section;
+mod settings;
+mod trust;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyferry_channel::Id;
+use toml::de::DeTable;
+
+pub use finding::{Finding, Severity};
+
+use crate::daemon::Plan;
+use crate::gateway::Settings;
+use crate::io::path::Rules;
+use crate::policy::{self, AddressGuard, Policy};
+use finding::Report;
+use section::Section;
+
+/// Where the configuration is looked for unless the operator says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/keyferry/keyferry.toml";
+
+/// A configuration without mistakes. Paths are absolute or relative to the working directory; the file
+/// may have named them relative to itself.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `[network]`.
+    pub network: Network,
+    /// `[channel]`.
+    pub channel: Channel,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[[peer]]` and `[trust.*]`, with revision 1.
+    pub policy: Policy,
+}
+
+/// The gateway itself and its files.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its OSCORE id, which no terminal ever has: one byte, or a first byte 00.
+    pub id: Id,
+    /// The directory of store.redb and channel.slots.
+    pub state_directory: PathBuf,
+    /// The file with the key that seals the store.
+    pub key_file: PathBuf,
+    /// The Unix socket of `keyferry stats` and `keyferry terminal`.
+    pub admin_socket: PathBuf,
+}
+
+/// The networks around the gateway.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Interfaces that terminals are on; at least one.
+    pub terminal_interfaces: Vec<String>,
+    /// Networks no terminal may reach.
+    pub closed: Vec<policy::Network>,
+    /// The local TCP port that intercepted connections are diverted to.
+    pub intercept_port: u16,
+    /// The routing table, and packet mark, of intercepted connections.
+    pub routing_table: u32,
+}
+
+/// The channel to the terminals.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// UDP addresses to listen on; at least one, never unspecified or loopback.
+    pub listen: Vec<SocketAddr>,
+    /// Hand-overs under one channel key: 1 to 8.
+    pub handovers_per_epoch: u8,
+    /// How long one channel key serves, at most a day.
+    pub epoch: Duration,
+}
+
+/// What one terminal, and all together, may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long a handshake with a peer may take.
+    pub handshake: Duration,
+    /// Handshakes a second for each terminal.
+    pub handshakes_per_second: u32,
+    /// Handshakes open at once for each terminal.
+    pub pending_per_terminal: u32,
+    /// Handshakes open at once for all terminals.
+    pub pending: u32,
+    /// Worker threads; 0: one for each core.
+    pub workers: u32,
+}
+
+/// How long a terminal has to open TCP after its offer.
+const OFFER_TIME: Duration = Duration::from_secs(10);
+/// How long a name may take; the terminal waits 2.8 s in all.
+const LOOKUP_TIME: Duration = Duration::from_secs(2);
+/// How long a terminal may take to acknowledge its keys.
+const DELIVERY_TIME: Duration = Duration::from_secs(60);
+
+impl Config {
+    /// The same, in the words of the modules that act on it.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            settings: Settings {
+                gateway_id: self.gateway.id,
+                handovers_per_epoch: self.channel.handovers_per_epoch,
+                epoch_lifetime: self.channel.epoch,
+                handshake_time: self.limits.handshake,
+                offer_time: OFFER_TIME,
+                lookup_time: LOOKUP_TIME,
+                delivery_time: DELIVERY_TIME,
+                handshakes_per_second: self.limits.handshakes_per_second,
+                pending_per_terminal: self.limits.pending_per_terminal,
+                pending: self.limits.pending as usize,
+            },
+            policy: self.policy.clone(),
+            closed: self.network.closed.clone(),
+            rules: Rules {
+                terminal_interfaces: self.network.terminal_interfaces.clone(),
+                intercept_port: self.network.intercept_port,
+                routing_table: self.network.routing_table,
+                channel_ports: self.channel.listen.iter().map(SocketAddr::port).collect(),
+            },
+            channel: self.channel.listen.clone(),
+            state_directory: self.gateway.state_directory.clone(),
+            key_file: self.gateway.key_file.clone(),
+            admin_socket: self.gateway.admin_socket.clone(),
+            workers: self.limits.workers as usize,
+        }
+    }
+}
+
+/// What came of reading a configuration.
+pub struct Checked {
+    /// The configuration, unless there are mistakes.
+    pub config: Option<Config>,
+    /// Mistakes and warnings in the order of their lines.
+    pub findings: Vec<Finding>,
+}
+
+/// Where a configuration is to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Here: interfaces that do not exist are worth a warning.
+    This,
+    /// On another machine.
+    Other,
+}
+
+/// Reads and checks a configuration file and the certificates it names. `now` is in seconds since 1970.
+///
+/// # Errors
+/// Only where the file itself cannot be read; what is wrong *in* it is among the findings.
+pub fn load(file: &Path, now: u64, host: Host) -> std::io::Result<Checked> {
+    let source = std::fs::read_to_string(file)?;
+    Ok(check(file, &source, now, host))
+}
+
+/// Checks the text of a configuration file; see [`load`].
+pub fn check(file: &Path, source: &str, now: u64, host: Host) -> Checked {
+    let report = Report::new(file, source);
+    let (document, errors) = DeTable::parse_recoverable(source);
+    for error in &errors {
+        report.mistake(&error.span().unwrap_or(0..0), "", error.message(), "correct the TOML syntax here");
+    }
+    // What the parser made up to carry on after a syntax error would only cause mistakes of its own.
+    let config = errors.is_empty().then(|| {
+        let document = Section::document(&report, &document);
+        let surroundings = Surroundings { directory: file.parent().unwrap_or(Path::new("")), now, host };
+        read(file, &document, &surroundings)
+    });
+    let config = config.flatten().filter(|_| !report.has_mistakes());
+    Checked { config, findings: report.into_findings() }
+}
+
+/// What the meaning of a file depends on besides its text.
+struct Surroundings<'a> {
+    directory: &'a Path,
+    now: u64,
+    host: Host,
+}
+
+/// Reads every section, even after a mistake in one, so that all are reported.
+fn read(file: &Path, document: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
+    let gateway = settings::gateway(&document.child("gateway"), surroundings);
+    let network = settings::network(&document.child("network"), surroundings);
+    let channel = settings::channel(&document.child("channel"));
+    let limits = settings::limits(&document.child("limits"));
+    let trusts = trust::read_all(&document.child("trust"), surroundings);
+    let closed = network.as_ref().map(|network| network.closed.clone()).unwrap_or_default();
+    let mut guard = AddressGuard::new(closed);
+    guard.set_gateway(channel.iter().flat_map(|channel| &channel.listen).map(SocketAddr::ip));
+    let rules = peers::read_all(document, &trusts, &guard);
+    document.finish();
+    Some(Config {
+        file: file.to_owned(),
+        gateway: gateway?,
+        network: network?,
+        channel: channel?,
+        limits,
+        policy: Policy::new(1, rules),
+    })
+}

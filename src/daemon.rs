@@ -1,0 +1,328 @@
+//! The live driver: one loop that gives the gateway core what happens and does what it wants done.
+//! Sockets, threads and the clock are `io`'s; what to do is the core's; here is only the wiring.
+
+mod operator;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keyferry_channel::State;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Reason};
+use crate::gateway::{Gateway, Input, Output, Settings};
+use crate::io::admin::{AdminRequest, AdminResponse, AdminSocket, Call, LiveTerminal, ShownTerminal};
+use crate::io::clock::{Clock, unix_seconds};
+use crate::io::path::{Binding, Command, Flows, Relay, Rules, listen};
+use crate::io::persist::{Persister, Write};
+use crate::io::store::enrol::{self, NewTerminal, NotEnrolled};
+use crate::io::store::{Change, Store};
+use crate::io::udp::Channel;
+use crate::io::workers::Workers;
+use crate::io::{host, keylog::KeyLogFile, report};
+use crate::policy::{AddressGuard, Network, Policy};
+use crate::terminals::{TerminalId, TerminalRecord};
+use crate::tls::KeyLog;
+
+/// Inputs that may wait for the loop.
+const QUEUE: usize = 4096;
+/// How often the host's own addresses are looked up again.
+const HOST_INTERVAL: Duration = Duration::from_secs(10);
+/// What the gateway is to be, as the configuration says.
+pub struct Plan {
+    /// The core's settings.
+    pub settings: Settings,
+    /// Who may talk to whom.
+    pub policy: Policy,
+    /// Networks no terminal may reach.
+    pub closed: Vec<Network>,
+    /// What the kernel is told.
+    pub rules: Rules,
+    /// Where the channel listens.
+    pub channel: Vec<SocketAddr>,
+    /// The directory of the store.
+    pub state_directory: PathBuf,
+    /// The file with the key that seals the store.
+    pub key_file: PathBuf,
+    /// The operator's socket.
+    pub admin_socket: PathBuf,
+    /// Worker threads; 0: one for each core.
+    pub workers: usize,
+}
+
+/// What was asked for on the command line beside the configuration.
+#[derive(Default)]
+pub struct RunOptions {
+    /// Writes every session's secrets in the clear.
+    pub insecure_keylog: Option<PathBuf>,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT. Its nft table stays in force: what it keeps from terminals
+/// and from their peers is kept from them while it is away, too.
+///
+/// # Errors
+/// It cannot start; what the operator has to change is named.
+pub fn run(plan: Plan, options: &RunOptions) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed("the runtime", &error))?;
+    let ran = runtime.block_on(async { Driver::start(plan, options).await?.run().await });
+    // A name lookup that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ran
+}
+
+struct Driver {
+    gateway: Gateway,
+    clock: Clock,
+    rules: Rules,
+    gateway_id: keyferry_channel::Id,
+    channel_addresses: Vec<SocketAddr>,
+    store: Arc<Mutex<Store>>,
+    records: BTreeMap<TerminalId, TerminalRecord>,
+    channel: Channel,
+    flows: Flows<Relay>,
+    workers: Workers,
+    persister: Persister,
+    input_sender: mpsc::Sender<Input>,
+    inputs: mpsc::Receiver<Input>,
+    connections: mpsc::Receiver<TcpStream>,
+    calls: mpsc::Receiver<Call>,
+}
+
+impl Driver {
+    async fn start(plan: Plan, options: &RunOptions) -> Result<Self, Error> {
+        let clock = Clock::start();
+        let mut store = Store::open(&plan.state_directory, &plan.key_file)?;
+        let admitted = admitted(&mut store)?;
+        let Plan { settings, policy, closed, rules, .. } = plan;
+        let gateway_id = settings.gateway_id;
+        let guard = AddressGuard::new(closed);
+        let mut gateway = Gateway::new(settings, policy, guard, key_log(options)?, system_random())?;
+        let bindings: Vec<Binding> = admitted.iter().flat_map(|(record, _)| configured_bindings(record)).collect();
+        rules.install(&bindings)?;
+        look_at_host(&mut gateway, &rules);
+
+        let (input_sender, inputs) = mpsc::channel(QUEUE);
+        let listeners = listen(rules.intercept_port)
+            .map_err(|error| failed(&format!("the intercept port {}", rules.intercept_port), &error))?;
+        let channel =
+            Channel::open(&plan.channel, &input_sender).await.map_err(|error| failed("the channel", &error))?;
+        let (call_sender, calls) = mpsc::channel(16);
+        let admin = AdminSocket::bind(&plan.admin_socket).map_err(|error| failed("the admin socket", &error))?;
+        tokio::spawn(admin.serve(call_sender));
+        let store = Arc::new(Mutex::new(store));
+        let mut driver = Self {
+            gateway,
+            clock,
+            rules,
+            gateway_id,
+            channel_addresses: plan.channel,
+            records: BTreeMap::new(),
+            flows: Flows::new(Relay, input_sender.clone()),
+            workers: Workers::start(plan.workers, &input_sender)
+                .map_err(|error| failed("the worker threads", &error))?,
+            persister: Persister::start(Arc::clone(&store), input_sender.clone())
+                .map_err(|error| failed("the store's thread", &error))?,
+            store,
+            channel,
+            input_sender,
+            inputs,
+            connections: accept_all(listeners),
+            calls,
+        };
+        for (record, state) in admitted {
+            driver.admit(record, state);
+        }
+        tracing::info!(
+            terminals = driver.records.len(),
+            channel = ?driver.channel_addresses,
+            interfaces = ?driver.rules.terminal_interfaces,
+            "gateway is up"
+        );
+        Ok(driver)
+    }
+
+    async fn run(mut self) -> Result<(), Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed("SIGTERM", &error))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed("SIGINT", &error))?;
+        let mut host_check = tokio::time::interval(HOST_INTERVAL);
+        let mut wake = self.drain();
+        loop {
+            let asleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(input) = self.inputs.recv() => self.tell(input),
+                Some(stream) = self.connections.recv() => self.accepted(stream),
+                Some((request, reply)) = self.calls.recv() => self.answer(request, reply),
+                () = asleep => self.tell(Input::Timeout),
+                _ = host_check.tick() => look_at_host(&mut self.gateway, &self.rules),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+            wake = self.drain();
+        }
+        tracing::info!("gateway stops; its packet rules stay in force");
+        Ok(())
+    }
+
+    fn tell(&mut self, input: Input) {
+        if let Input::FlowEnded { flow, .. } = &input {
+            self.flows.forget(*flow);
+        }
+        self.gateway.handle_input(self.clock.now(), input);
+    }
+
+    fn accepted(&mut self, stream: TcpStream) {
+        match self.flows.open(stream) {
+            Ok(opened) => self.tell(opened),
+            Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+        }
+    }
+
+    /// Does all that the core wants done and says when it wants to be woken.
+    fn drain(&mut self) -> Option<std::time::Instant> {
+        loop {
+            match self.gateway.poll_output() {
+                Output::Timeout(at, _) => return at.map(|at| self.clock.wake_at(at)),
+                Output::Datagram { path, bytes } => self.channel.send(path, &bytes),
+                Output::Resolve { lookup, name } => resolve(self.input_sender.clone(), lookup, name),
+                Output::Persist { ticket, kid, state } => self.persister.write(Write { ticket, kid, state }),
+                Output::ConnectPeer(flow) => self.flows.tell(flow, Command::ConnectPeer),
+                Output::ReadPeer(flow) => self.flows.tell(flow, Command::ReadPeer),
+                Output::WritePeer { flow, bytes } => self.flows.tell(flow, Command::WritePeer(bytes)),
+                Output::HandOver(flow) => self.flows.tell(flow, Command::HandOver),
+                Output::Reset { flow, last_words } => self.flows.tell(flow, Command::Reset(last_words)),
+                Output::Step(step) => {
+                    if let Err(overloaded) = self.workers.submit(step) {
+                        self.tell(overloaded);
+                    }
+                }
+                Output::Bind { terminal, address } => self.rebind(&terminal, address, Rules::bind),
+                Output::Unbind { terminal, address } => self.rebind(&terminal, address, Rules::unbind),
+            }
+        }
+    }
+
+    /// Changes the kernel's idea of whose address this is. The call takes milliseconds, and addresses are
+    /// learnt rarely.
+    fn rebind(&self, terminal: &TerminalId, address: IpAddr, change: fn(&Rules, &Binding) -> Result<(), Error>) {
+        let Some(record) = self.records.get(terminal) else { return };
+        if let Err(error) = change(&self.rules, &Binding::of(record, address)) {
+            tracing::error!(%terminal, %error, "the packet rules could not be changed");
+        }
+    }
+
+    fn admit(&mut self, record: TerminalRecord, state: State) {
+        self.records.insert(record.id.clone(), record.clone());
+        self.tell(Input::Admit { record: Box::new(record), state: Box::new(state) });
+    }
+
+    fn answer(&mut self, request: AdminRequest, reply: oneshot::Sender<AdminResponse>) {
+        let response = match request {
+            AdminRequest::Stats => {
+                AdminResponse::Stats(report::json(self.gateway.stats(), self.gateway.view(), self.uptime()))
+            }
+            AdminRequest::Prometheus => {
+                AdminResponse::Text(report::prometheus(self.gateway.stats(), self.gateway.view(), self.uptime()))
+            }
+            AdminRequest::TerminalAdd(new) => self.add_terminal(&new),
+            AdminRequest::TerminalList => self.list_terminals(),
+            AdminRequest::TerminalShow { id } => self.show_terminal(&id),
+            AdminRequest::TerminalRevoke { id } => self.revoke_terminal(&id),
+        };
+        // The operator may have given up; then nobody waits for the answer.
+        let _ = reply.send(response);
+    }
+}
+
+/// The system's random numbers.
+fn system_random() -> Box<dyn FnMut(&mut [u8]) + Send> {
+    let system = SystemRandom::new();
+    Box::new(move |bytes: &mut [u8]| {
+        if system.fill(bytes).is_err() {
+            // Going on without randomness would be worse than not going on.
+            tracing::error!("the system has no randomness");
+            std::process::abort();
+        }
+    })
+}
+
+fn key_log(options: &RunOptions) -> Result<Option<Arc<dyn KeyLog>>, Error> {
+    let Some(file) = &options.insecure_keylog else { return Ok(None) };
+    tracing::warn!(file = %file.display(), "EVERY SESSION'S SECRETS ARE WRITTEN IN THE CLEAR: whoever reads this file reads the sessions");
+    let opened = KeyLogFile::open(file).map_err(|error| failed("the key log", &error))?;
+    Ok(Some(Arc::new(opened)))
+}
+
+/// Every terminal that is not revoked, with the state of its channel.
+fn admitted(store: &mut Store) -> Result<Vec<(TerminalRecord, State)>, Error> {
+    let mut admitted = Vec::new();
+    for record in store.terminals()? {
+        if record.revoked.is_none()
+            && let Some(state) = store.channel(record.kid)?
+        {
+            admitted.push((record, state));
+        }
+    }
+    Ok(admitted)
+}
+
+fn configured_bindings(record: &TerminalRecord) -> impl Iterator<Item = Binding> {
+    record.addresses.iter().map(|address| Binding::of(record, *address))
+}
+
+fn look_at_host(gateway: &mut Gateway, rules: &Rules) {
+    let host = host::look(&rules.terminal_interfaces);
+    gateway.set_host(host.addresses, host.terminal_networks);
+}
+
+/// Accepts on every listener.
+fn accept_all(listeners: Vec<TcpListener>) -> mpsc::Receiver<TcpStream> {
+    let (sender, connections) = mpsc::channel(QUEUE);
+    for listener in listeners {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        if sender.send(stream).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        // Out of descriptors, most likely: others must end before it gets better.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            }
+        });
+    }
+    connections
+}
+
+/// Asks the system's resolver.
+fn resolve(inputs: mpsc::Sender<Input>, lookup: crate::gateway::LookupId, name: String) {
+    tokio::spawn(async move {
+        let found = tokio::net::lookup_host((name, 0)).await;
+        let addresses = found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
+        // When the loop has ended nobody waits for names.
+        let _ = inputs.send(Input::Resolved { lookup, addresses }).await;
+    });
+}
+
+fn failed(what: &str, error: &std::io::Error) -> Error {
+    Error::new(Reason::INTERNAL, format!("{what}: {error}"))
+}

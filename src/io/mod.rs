@@ -1,0 +1,16 @@
+//! The only sockets, clocks, files, threads and, in `path`, unsafe code. Everything below takes what it
+//! needs as arguments; everything above asks for it here.
+#![allow(clippy::disallowed_methods)] // the clocks are read here so that they need not be read below
+
+pub mod admin;
+pub mod clock;
+pub mod files;
+pub mod host;
+pub mod keylog;
+pub mod path;
+pub mod persist;
+pub mod report;
+pub mod slots;
+pub mod store;
+pub mod udp;
+pub mod workers;

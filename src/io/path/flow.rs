@@ -1,0 +1,260 @@
+//! One task for each intercepted connection: the driver's hands for a gateway flow. It does what it is told
+//! by [`Command`], one thing at a time, and reports as [`Input`].
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use keyferry_parsers::tls::RecordHeader;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::relay::{Handover, Legs};
+use super::sockets::{abort, connect_as};
+use crate::error::{Error, Reason};
+use crate::gateway::{FlowId, Input};
+
+/// What a flow's task is told.
+pub enum Command {
+    /// Connect to the peer as the terminal.
+    ConnectPeer,
+    /// Read exactly one record of the peer.
+    ReadPeer,
+    /// Send to the peer.
+    WritePeer(Vec<u8>),
+    /// Leave the path.
+    HandOver,
+    /// Send last words to the peer, reset the terminal, end.
+    Reset(Vec<u8>),
+}
+
+/// The tasks of all open flows.
+pub struct Flows<H> {
+    handover: std::sync::Arc<H>,
+    inputs: mpsc::Sender<Input>,
+    commands: BTreeMap<FlowId, mpsc::UnboundedSender<Command>>,
+    next: u64,
+}
+
+impl<H: Handover + Send + Sync + 'static> Flows<H> {
+    /// No flows yet. What happens on them is reported to `inputs`.
+    pub fn new(handover: H, inputs: mpsc::Sender<Input>) -> Self {
+        Self { handover: handover.into(), inputs, commands: BTreeMap::new(), next: 0 }
+    }
+
+    /// Starts the task of an accepted connection and says what the gateway has to know of it.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub fn open(&mut self, stream: TcpStream) -> io::Result<Input> {
+        let (terminal, peer) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
+        stream.set_nodelay(true)?;
+        self.next = self.next.wrapping_add(1);
+        let id = FlowId(self.next);
+        let (sender, commands) = mpsc::unbounded_channel();
+        self.commands.insert(id, sender);
+        let task = Task { id, terminal: stream, addresses: (terminal, peer), commands, inputs: self.inputs.clone() };
+        tokio::spawn(task.run(std::sync::Arc::clone(&self.handover)));
+        Ok(Input::FlowOpened { flow: id, terminal, peer })
+    }
+
+    /// Tells a flow's task what to do; one that has ended hears nothing.
+    pub fn tell(&mut self, id: FlowId, command: Command) {
+        let last = matches!(command, Command::Reset(_));
+        if let Some(sender) = self.commands.get(&id) {
+            // An ended task has reported its end, which is on its way to the gateway.
+            let _ = sender.send(command);
+        }
+        if last {
+            self.commands.remove(&id);
+        }
+    }
+
+    /// Forgets a flow that reported its end.
+    pub fn forget(&mut self, id: FlowId) {
+        self.commands.remove(&id);
+    }
+}
+
+struct Task {
+    id: FlowId,
+    terminal: TcpStream,
+    /// The terminal's end and the peer's.
+    addresses: (SocketAddr, SocketAddr),
+    commands: mpsc::UnboundedReceiver<Command>,
+    inputs: mpsc::Sender<Input>,
+}
+
+/// Why a task stops before its hand-over.
+enum Stop {
+    /// The gateway said so; with last words for the peer.
+    Reset(Vec<u8>),
+    /// The connection failed.
+    Failed(Error),
+}
+
+impl Task {
+    async fn run<H: Handover>(mut self, handover: std::sync::Arc<H>) {
+        let mut peer = None;
+        let stop = match self.handshake(&mut peer).await {
+            Ok(()) => match peer.take() {
+                Some(peer) => return self.hand_over(peer, handover.as_ref()).await,
+                None => Stop::Failed(Error::new(Reason::INTERNAL, "hand-over without a peer")),
+            },
+            Err(stop) => stop,
+        };
+        if let Stop::Failed(error) = stop {
+            self.report(Input::FlowFailed { flow: self.id, error }).await;
+            // The gateway answers a failure with the reset that ends this task.
+            while let Some(command) = self.commands.recv().await {
+                if matches!(command, Command::Reset(_)) {
+                    break;
+                }
+            }
+        } else if let (Stop::Reset(last_words), Some(mut peer)) = (stop, peer) {
+            // The peer may be gone; then nobody is left to be told.
+            let _ = peer.write_all(&last_words).await;
+            let _ = peer.shutdown().await;
+        }
+        abort(&self.terminal);
+    }
+
+    /// Follows commands until the hand-over (Ok) or the end.
+    async fn handshake(&mut self, peer: &mut Option<TcpStream>) -> Result<(), Stop> {
+        loop {
+            let command = self.unless_stopped(std::future::pending::<()>()).await;
+            match (command, peer.as_mut()) {
+                (Next::Command(Command::Reset(last_words)), _) => return Err(Stop::Reset(last_words)),
+                (Next::Command(Command::HandOver), _) => return Ok(()),
+                (Next::Command(Command::ConnectPeer), None) => *peer = Some(self.connect().await?),
+                (Next::Command(Command::ReadPeer), Some(peer)) => self.read(peer).await?,
+                (Next::Command(Command::WritePeer(bytes)), Some(peer)) => self.write(peer, &bytes).await?,
+                (Next::TerminalClosed, _) => return Err(Stop::Failed(closed_by_terminal())),
+                (Next::Command(_) | Next::Done(()), _) => {
+                    return Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn")));
+                }
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, Stop> {
+        let (terminal, peer) = self.addresses;
+        let connected = self.done(connect_as(terminal, peer)).await?;
+        let stream = connected.map_err(|error| Stop::Failed(unreachable(&error)))?;
+        self.report(Input::PeerConnected(self.id)).await;
+        Ok(stream)
+    }
+
+    async fn read(&mut self, peer: &mut TcpStream) -> Result<(), Stop> {
+        let record = self.done(read_record(peer)).await?.map_err(Stop::Failed)?;
+        self.report(Input::PeerRecord { flow: self.id, record }).await;
+        Ok(())
+    }
+
+    async fn write(&mut self, peer: &mut TcpStream, bytes: &[u8]) -> Result<(), Stop> {
+        let written = self.done(peer.write_all(bytes)).await?;
+        written.map_err(|error| Stop::Failed(peer_lost(&error)))
+    }
+
+    async fn hand_over<H: Handover>(self, peer: TcpStream, handover: &H) {
+        let Self { id, terminal, mut commands, inputs, .. } = self;
+        let carried = match handover.hand_over(Legs { terminal, peer }) {
+            Ok(carried) => carried,
+            Err(error) => {
+                let error = Error::new(Reason::INTERNAL, format!("the flow could not be handed over: {error}"));
+                let _ = inputs.send(Input::FlowFailed { flow: id, error }).await;
+                return;
+            }
+        };
+        // The gateway outlives its flows; when it stops nobody counts any more.
+        let _ = inputs.send(Input::HandedOver { flow: id, kind: carried.kind, prefix: carried.prefix }).await;
+        let end = tokio::select! {
+            end = carried.end => end,
+            // A reset, or the gateway stops: dropping the carrier closes both connections.
+            _ = commands.recv() => return,
+        };
+        let _ = inputs.send(Input::FlowEnded { flow: id, end }).await;
+    }
+
+    /// Waits for `work`, for the next command, or for the terminal to give up.
+    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Next<T> {
+        tokio::select! {
+            command = self.commands.recv() => Next::Command(command.unwrap_or_else(|| Command::Reset(Vec::new()))),
+            done = work => Next::Done(done),
+            () = closed(&self.terminal) => Next::TerminalClosed,
+        }
+    }
+
+    /// Waits for `work`; any command meanwhile can only be the reset.
+    async fn done<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        match self.unless_stopped(work).await {
+            Next::Done(done) => Ok(done),
+            Next::Command(Command::Reset(last_words)) => Err(Stop::Reset(last_words)),
+            Next::Command(_) => Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn"))),
+            Next::TerminalClosed => Err(Stop::Failed(closed_by_terminal())),
+        }
+    }
+
+    async fn report(&self, input: Input) {
+        // When the gateway has stopped, its command channel ends this task next.
+        let _ = self.inputs.send(input).await;
+    }
+}
+
+enum Next<T> {
+    Command(Command),
+    Done(T),
+    TerminalClosed,
+}
+
+/// Resolves when the terminal closes. Bytes it sends before it has keys stay where they are.
+async fn closed(terminal: &TcpStream) {
+    match terminal.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+/// Reads one record and not a byte more.
+async fn read_record(peer: &mut TcpStream) -> Result<Vec<u8>, Error> {
+    let mut bytes = [0; RecordHeader::LENGTH];
+    peer.read_exact(&mut bytes).await.map_err(|error| peer_lost(&error))?;
+    let header = RecordHeader::parse(&bytes).map_err(|error| {
+        Error::new(Reason::PEER_MALFORMED, format!("the peer does not speak TLS here: {error}; check the port"))
+    })?;
+    let mut record = bytes.to_vec();
+    record.resize(header.record_length(), 0);
+    let (_, body) = record.split_at_mut(bytes.len());
+    peer.read_exact(body).await.map_err(|error| peer_lost(&error))?;
+    Ok(record)
+}
+
+fn closed_by_terminal() -> Error {
+    Error::new(Reason::CLOSED_BY_TERMINAL, "the terminal closed the connection before the handshake was done")
+}
+
+fn unreachable(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            Error::new(Reason::PEER_REFUSED, "the peer refuses connections on this port; check port and service")
+        }
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => {
+            Error::new(Reason::SOURCE_PORT_IN_USE, "connect from another source port")
+        }
+        _ => Error::new(
+            Reason::PEER_UNREACHABLE,
+            format!("the peer cannot be reached: {error}; check its address and route"),
+        ),
+    }
+}
+
+fn peer_lost(error: &io::Error) -> Error {
+    Error::new(Reason::PEER_CLOSED, format!("the peer ended the connection in the handshake: {error}"))
+}
+
+/// An IPv4 address is an IPv4 address, also on an IPv6 socket.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,77 @@
+//! Sockets with addresses that are not the gateway's own: IP_TRANSPARENT lets them listen for connections
+//! to any peer and connect with the terminal's address and port.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::rules::TERMINAL_LEG_MARK;
+
+const BACKLOG: i32 = 1024;
+
+/// The listeners for intercepted connections, IPv4 and IPv6. Only packets that our rules marked arrive.
+///
+/// # Errors
+/// The port is taken, or the process lacks CAP_NET_ADMIN. A host without IPv6 gets one listener.
+pub fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
+    let v4 = listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?;
+    match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
+        Ok(v6) => Ok(vec![v4, v6]),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(vec![v4]),
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(vec![v4]),
+        Err(error) => Err(error),
+    }
+}
+
+/// Connects to `peer` with the terminal's own address and port. Where the uplink masquerades, the kernel
+/// replaces them on the way out.
+///
+/// # Errors
+/// As connect(2); the terminal's port may be in use for the same peer.
+pub(super) async fn connect_as(terminal: SocketAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = transparent(peer)?;
+    socket.bind(&terminal.into())?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(peer).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Makes the close of this socket a reset.
+pub(super) fn abort(stream: &TcpStream) {
+    // On a socket that is gone already there is nothing left to reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Keeps idle sessions alive and notices dead ends.
+pub(super) fn keep_alive(stream: &TcpStream) {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(120))
+        .with_interval(Duration::from_secs(30))
+        .with_retries(4);
+    // Without keep-alive a session merely lives on until it is used.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = transparent(address)?;
+    // Accepted sockets inherit the mark; it keeps their packets out of connection tracking.
+    socket.set_mark(TERMINAL_LEG_MARK)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn transparent(like: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(like), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    // The IPv4 option serves IPv6 sockets as well: Linux keeps one flag for both.
+    socket.set_ip_transparent_v4(true)?;
+    Ok(socket)
+}

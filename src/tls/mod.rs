@@ -1,0 +1,142 @@
+//! The TLS engine: one TLS 1.3 handshake as the client, in the terminal's place, as a sans-IO machine
+//! that eats the peer's records and ends with the keys for the terminal.
+//!
+//! It stands between `gateway`, which carries records from and to sockets, and `crypto`. The words here
+//! are keyferry's own: `rustls.rs` is the only file that names rustls' connection types.
+//!
+//! ```text
+//! Profile -- Client::new --> Client -- start(Offer) --> Handshake -- feed, drain --> Established
+//! (policy)                   (kept)                     (one per session)
+//! ```
+
+mod certificate;
+mod profile;
+mod refusal;
+mod rustls;
+mod verifier;
+
+use std::time::Duration;
+
+use keyferry_parsers::messages::ProvedPeer;
+use keyferry_parsers::tls::{CipherSuite, NamedGroup};
+
+use crate::crypto::Secret;
+use crate::error::Error;
+
+pub use self::rustls::Client;
+pub use certificate::Leaf;
+pub use profile::{KeyLog, Offer, Pin, Profile, ServerIdentity, Trust};
+
+/// A handshake in progress.
+///
+/// Feed it each record of the peer; after each call, error or not, [`drain`](Handshake::drain) what
+/// goes to the peer. It is over with [`Progress::Established`] or the first error.
+pub trait Handshake: Send {
+    /// Takes exactly one TLS record, header included, and the wall time since 1970 that certificates
+    /// are judged by.
+    ///
+    /// Records that the peer sends after its Finished belong to the terminal and must not come here.
+    ///
+    /// # Errors
+    /// Whose fault it was that there will be no session. The alert that tells the peer is in `drain`;
+    /// a further call repeats the error. `INTERNAL` when called after [`Progress::Established`], or
+    /// with anything but one record.
+    fn feed(&mut self, unix_now: Duration, record: &[u8]) -> Result<Progress, Error>;
+
+    /// Appends what waits to be sent to the peer: our hello at first, our Finished at the end, the
+    /// alert after an error.
+    fn drain(&mut self, out: &mut Vec<u8>);
+
+    /// The peer closed its side before the handshake was over. Returns the error that this means.
+    fn peer_closed(&mut self) -> Error;
+}
+
+/// What came of a record.
+pub enum Progress {
+    /// The peer has more to say.
+    Handshaking,
+    /// The peer proved who it is, both Finished are verified or drained: the session is the terminal's.
+    Established(Box<Established>),
+}
+
+/// A session to hand over. `tx` and `rx` are seen from the terminal.
+pub struct Established {
+    /// The suite that was agreed on; its hash tells the length of the secrets.
+    pub suite: CipherSuite,
+    /// `client_application_traffic_secret_0` (RFC 8446 section 7.1).
+    pub tx_secret: Secret,
+    /// `server_application_traffic_secret_0`.
+    pub rx_secret: Secret,
+    /// Sequence number of the first record that the terminal sends.
+    pub tx_sequence: u64,
+    /// Sequence number of the first record that the terminal receives.
+    pub rx_sequence: u64,
+    /// The application protocol that the peer chose; `None` if it chose none, which RFC 7301 allows it.
+    pub alpn: Option<String>,
+    /// The group that the key exchange used.
+    pub group: NamedGroup,
+    /// Who the peer proved to be, and how.
+    pub peer: ProvedPeer,
+    /// The peer asked for another key share first (HelloRetryRequest), which cost a round trip.
+    pub hello_retried: bool,
+    /// The peer asked for a client certificate and got none. If it insists, it will say so to the
+    /// terminal, with the alert `certificate_required` after the hand-over.
+    pub client_certificate_requested: bool,
+    /// The certificates that the peer sent, DER, its own first.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+impl Established {
+    /// The facts of the peer's certificate that a log wants. Parsed on demand, since not every
+    /// session is logged in full; `None` if x509-parser is stricter than the verifier was.
+    pub fn leaf(&self) -> Option<Leaf> {
+        Leaf::parse(self.certificates.first()?)
+    }
+}
+
+/// What one traffic key may protect before a KeyUpdate is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Records.
+    pub records: u64,
+    /// Bytes: that many records of full size, 2^14 bytes.
+    pub bytes: u64,
+}
+
+/// The limits of a suite; `None` for one that this engine does not negotiate.
+///
+/// AES-GCM: 2^24 records, below the 2^24.5 of RFC 8446 section 5.5. ChaCha20-Poly1305 has no limit
+/// that matters there; 2^36, the bound that RFC 9147 section 4.5.3 puts on forgeries, keeps it finite.
+pub fn limits(suite: CipherSuite) -> Option<KeyLimits> {
+    let records: u64 = match suite {
+        CipherSuite::TLS_AES_128_GCM_SHA256 | CipherSuite::TLS_AES_256_GCM_SHA384 => 1 << 24,
+        CipherSuite::TLS_CHACHA20_POLY1305_SHA256 => 1 << 36,
+        _ => return None,
+    };
+    Some(KeyLimits { records, bytes: records << 14 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::SUITES;
+
+    #[test]
+    fn clients_are_shared_between_workers_and_sessions_travel() {
+        fn shared<T: Send + Sync>() {}
+        fn travels<T: Send + ?Sized>() {}
+        shared::<Client>();
+        travels::<dyn Handshake>();
+        travels::<Progress>();
+    }
+
+    #[test]
+    fn every_suite_that_is_offered_has_limits() {
+        for suite in SUITES {
+            let limits = limits(suite).unwrap();
+            assert!((limits.records as f64) < 2f64.powf(24.5) || suite == CipherSuite::TLS_CHACHA20_POLY1305_SHA256);
+            assert_eq!(limits.bytes / limits.records, 16384);
+        }
+        assert!(limits(CipherSuite::TLS_AES_128_CCM_SHA256).is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! [`AgentStream`]: TCP and a [`Session`] as one stream of plaintext.
+
+use super::clock::Clock;
+use super::driver::Counters;
+use super::error::{AgentError, Blame};
+use crate::tls13::{Event, Fault, Session};
+use keyferry_parsers::messages::ProvedPeer;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes taken from TCP at once: a full record.
+const CHUNK: usize = 16_640;
+/// Ciphertext that may wait for TCP before a writer has to.
+const BACKLOG: usize = 65_536;
+
+/// Plaintext to and from the peer. `shutdown` sends close_notify and leaves the other direction open. Reading ends
+/// cleanly only after the peer's close_notify; an end of TCP before it is the error `UnexpectedEof`.
+pub struct AgentStream {
+    tcp: TcpStream,
+    session: Session,
+    peer: ProvedPeer,
+    alpn: Option<String>,
+    clock: Clock,
+    counters: Arc<Counters>,
+    /// From TCP, not yet taken by the session.
+    received: Vec<u8>,
+    taken: usize,
+    /// From the session, not yet read.
+    plain: Zeroizing<Vec<u8>>,
+    read: usize,
+    /// From the session, not yet in TCP.
+    out: Vec<u8>,
+    sent: usize,
+    /// The prefix of the hand-over is still to be looked at.
+    fresh: bool,
+}
+
+impl AgentStream {
+    pub(super) fn new(
+        tcp: TcpStream,
+        session: Session,
+        peer: ProvedPeer,
+        alpn: Option<String>,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
+        counters.sessions_open.fetch_add(1, Ordering::Relaxed);
+        counters.sessions_total.fetch_add(1, Ordering::Relaxed);
+        // Records are whole messages; waiting for more gains nothing.
+        let _ = tcp.set_nodelay(true);
+        Self {
+            tcp,
+            session,
+            peer,
+            alpn,
+            clock,
+            counters,
+            received: Vec::with_capacity(CHUNK),
+            taken: 0,
+            plain: Zeroizing::default(),
+            read: 0,
+            out: Vec::new(),
+            sent: 0,
+            fresh: true,
+        }
+    }
+
+    /// Who the peer proved to be to the gateway.
+    pub fn peer(&self) -> &ProvedPeer {
+        &self.peer
+    }
+
+    /// The application protocol that the peer chose.
+    pub fn alpn(&self) -> Option<&str> {
+        self.alpn.as_deref()
+    }
+
+    /// Both ends of the TCP connection, ours first.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.tcp.local_addr()?, self.tcp.peer_addr()?))
+    }
+
+    /// Changes our sending key now; the session does so by itself when its limits ask for it.
+    pub fn key_update(&mut self) -> Result<(), AgentError> {
+        self.session.key_update(self.clock.now(), &mut self.out)?;
+        self.try_send();
+        Ok(())
+    }
+
+    /// Opens what has been received, until there is plaintext. `true`: there is some, or the peer has closed.
+    fn open_received(&mut self) -> io::Result<bool> {
+        let now = self.clock.now();
+        let mut input = self.received.get(self.taken..).unwrap_or_default();
+        let available = input.len();
+        let opened = match self.session.open(now, &mut input) {
+            Ok(Some(Event::Data(data))) => {
+                self.plain.clear();
+                self.plain.extend_from_slice(data);
+                Ok(true)
+            }
+            Ok(Some(Event::Closed)) => Ok(true),
+            Ok(None) => Ok(self.session.is_closed_by_peer()),
+            Err(fault) => Err(session_error(fault)),
+        };
+        self.taken = self.taken.saturating_add(available.saturating_sub(input.len()));
+        self.session.drain(&mut self.out);
+        self.try_send();
+        opened
+    }
+
+    /// Sends what TCP takes at once. Registers no waker: the reader must not take the writer's.
+    fn try_send(&mut self) {
+        while let Some(pending) = self.out.get(self.sent..).filter(|pending| !pending.is_empty()) {
+            match self.tcp.try_write(pending) {
+                Ok(length) => self.sent = self.sent.saturating_add(length),
+                Err(_) => return,
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, leave: usize) -> Poll<io::Result<()>> {
+        while self.out.len().saturating_sub(self.sent) > leave {
+            let pending = self.out.get(self.sent..).unwrap_or_default();
+            let length = ready!(Pin::new(&mut self.tcp).poll_write(cx, pending))?;
+            if length == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent = self.sent.saturating_add(length);
+        }
+        if self.sent >= self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.received.resize(CHUNK, 0);
+        let mut buffer = ReadBuf::new(&mut self.received);
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, &mut buffer);
+        let length = buffer.filled().len();
+        self.received.truncate(length);
+        self.taken = 0;
+        match ready!(polled) {
+            Ok(()) if length == 0 => Poll::Ready(Err(truncated())),
+            other => Poll::Ready(other),
+        }
+    }
+}
+
+impl AsyncRead for AgentStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.read >= this.plain.len() {
+            if this.session.is_closed_by_peer() {
+                return Poll::Ready(Ok(()));
+            }
+            this.read = 0;
+            this.plain.as_mut_slice().zeroize();
+            this.plain.clear();
+            let unopened = this.fresh || this.taken < this.received.len();
+            this.fresh = false;
+            if !unopened || !this.open_received()? {
+                ready!(this.poll_receive(cx))?;
+            }
+        }
+        let unread = this.plain.get(this.read..).unwrap_or_default();
+        let part = unread.get(..unread.len().min(buffer.remaining())).unwrap_or_default();
+        buffer.put_slice(part);
+        this.read = this.read.saturating_add(part.len());
+        this.counters.bytes_received.fetch_add(part.len() as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for AgentStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx, BACKLOG))?;
+        let part = plaintext.get(..plaintext.len().min(BACKLOG)).unwrap_or_default();
+        this.session.seal(this.clock.now(), part, &mut this.out).map_err(session_error)?;
+        this.counters.bytes_sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+        this.try_send();
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx, 0)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.session.close(&mut this.out).map_err(session_error)?;
+        ready!(this.poll_send(cx, 0))?;
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
+    }
+}
+
+impl Drop for AgentStream {
+    fn drop(&mut self) {
+        self.counters.sessions_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn session_error(fault: Fault) -> io::Error {
+    let kind = match fault {
+        Fault::Closed => io::ErrorKind::BrokenPipe,
+        Fault::SessionExpired => io::ErrorKind::TimedOut,
+        Fault::PeerAlert(_) => io::ErrorKind::ConnectionAborted,
+        _ => io::ErrorKind::InvalidData,
+    };
+    AgentError::from(fault).into_io(kind)
+}
+
+fn truncated() -> io::Error {
+    let message = "the connection ended without the peer's close_notify: data may be missing";
+    AgentError::new(Blame::Truncated, message).into_io(io::ErrorKind::UnexpectedEof)
+}

@@ -1,0 +1,13 @@
+//! What a session and a terminal cost in memory; lib.rs quotes these figures.
+#![allow(clippy::print_stdout, reason = "printing is what this test is for")]
+
+use keyferry_terminal::client::Terminal;
+use keyferry_terminal::tls13::Session;
+
+#[test]
+fn sizes_stay_within_what_the_documentation_says() {
+    let (session, terminal) = (size_of::<Session>(), size_of::<Terminal>());
+    println!("Session {session} bytes, and its record buffer; Terminal {terminal} bytes, and its tables");
+    assert!(session <= 2560, "{session}");
+    assert!(terminal <= 2048, "{terminal}");
+}

@@ -1,0 +1,7 @@
+//! The gateway between real hosts and unmodified TLS servers, in network namespaces. All of it needs the right to make
+//! those, so every test is ignored by plain `cargo test` and run by `cargo xtask test peers`.
+
+mod harness;
+
+mod nginx;
+mod servers;

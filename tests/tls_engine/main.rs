@@ -1,0 +1,16 @@
+//! The TLS engine against a rustls server in memory, and against whatever a hostile path makes of its answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy takes what stands outside a #[test] function for production code"
+)]
+
+mod peer;
+mod pki;
+
+mod certificates;
+mod established;
+mod hostile;
+mod refused;

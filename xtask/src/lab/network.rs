@@ -1,0 +1,217 @@
+//! Addresses and links. Every link is a veth pair between the gateway and one host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Lab, finish};
+
+/// A host of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Host {
+    /// 10.7.1.2 and fd07:1::2, behind the gateway's `term0`.
+    Terminal,
+    /// 10.7.3.2 and fd07:3::2, behind the gateway's `term1`.
+    SecondTerminal,
+    /// Between all of them; 10.7.N.1 and fd07:N::1 on each link.
+    Gateway,
+    /// 10.7.2.2 and fd07:2::2, behind the gateway's `uplink`.
+    Peer,
+}
+
+impl Host {
+    /// The host's IPv4 address; of the gateway the one that the first terminal sees.
+    pub fn ipv4(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 7, self.link(), self.end())
+    }
+
+    /// The host's IPv6 address; of the gateway the one that the first terminal sees.
+    pub fn ipv6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd07, self.link().into(), 0, 0, 0, 0, 0, self.end().into())
+    }
+
+    /// Both addresses, IPv4 first.
+    pub fn addresses(self) -> [IpAddr; 2] {
+        [self.ipv4().into(), self.ipv6().into()]
+    }
+
+    /// The gateway's addresses on the link to this host, IPv4 first.
+    pub fn gateway_addresses(self) -> [IpAddr; 2] {
+        [
+            Ipv4Addr::new(10, 7, self.link(), 1).into(),
+            Ipv6Addr::new(0xfd07, self.link().into(), 0, 0, 0, 0, 0, 1).into(),
+        ]
+    }
+
+    /// The gateway's interface towards this host.
+    pub fn gateway_interface(self) -> &'static str {
+        match self {
+            Self::Terminal | Self::Gateway => "term0",
+            Self::SecondTerminal => "term1",
+            Self::Peer => "uplink",
+        }
+    }
+
+    /// The host's name in namespaces and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::SecondTerminal => "second",
+            Self::Gateway => "gateway",
+            Self::Peer => "peer",
+        }
+    }
+
+    /// The third octet of the link's network.
+    fn link(self) -> u8 {
+        match self {
+            Self::Terminal | Self::Gateway => 1,
+            Self::Peer => 2,
+            Self::SecondTerminal => 3,
+        }
+    }
+
+    fn end(self) -> u8 {
+        if self == Self::Gateway { 1 } else { 2 }
+    }
+}
+
+/// Makes namespaces, links, addresses, routes, and the loss and masquerading that were asked for.
+pub(super) fn build(lab: &Lab) -> Result<()> {
+    let mut hosts = vec![Host::Peer];
+    hosts.extend(lab.terminals());
+    make_namespace(lab, Host::Gateway)?;
+    for &host in &hosts {
+        make_namespace(lab, host)?;
+        link(lab, host)?;
+    }
+    forward(lab)?;
+    if !lab.options().masquerade {
+        for terminal in lab.terminals() {
+            route_back(lab, *terminal)?;
+        }
+    }
+    if lab.options().masquerade {
+        masquerade(lab)?;
+    }
+    match lab.options().loss_percent {
+        0 => Ok(()),
+        percent => lose(lab, percent),
+    }
+}
+
+fn make_namespace(lab: &Lab, host: Host) -> Result<()> {
+    finish(Command::new("ip").args(["netns", "add", &lab.namespace(host)]))?;
+    // Else each address waits a second before it may be used.
+    write_sysctl(lab, host, "net/ipv6/conf/default/accept_dad", "0")?;
+    write_sysctl(lab, host, "net/ipv6/conf/all/accept_dad", "0")?;
+    ip(lab, host, "link set lo up")
+}
+
+fn link(lab: &Lab, host: Host) -> Result<()> {
+    let interface = host.gateway_interface();
+    let [gateway4, gateway6] = host.gateway_addresses();
+    ip(
+        lab,
+        Host::Gateway,
+        &format!(
+            "link add {interface} type veth peer name eth0 netns {}\n\
+             addr add {gateway4}/24 dev {interface}\n\
+             addr add {gateway6}/64 dev {interface} nodad\n\
+             link set {interface} up",
+            lab.namespace(host)
+        ),
+    )?;
+    let [own4, own6] = host.addresses();
+    ip(
+        lab,
+        host,
+        &format!(
+            "addr add {own4}/24 dev eth0\n\
+             addr add {own6}/64 dev eth0 nodad\n\
+             link set eth0 up"
+        ),
+    )?;
+    if host == Host::Peer {
+        return Ok(());
+    }
+    ip(lab, host, &format!("route add default via {gateway4}\nroute add default via {gateway6}"))
+}
+
+fn forward(lab: &Lab) -> Result<()> {
+    write_sysctl(lab, Host::Gateway, "net/ipv4/ip_forward", "1")?;
+    write_sysctl(lab, Host::Gateway, "net/ipv6/conf/all/forwarding", "1")
+}
+
+/// The peer's way to a terminal.
+fn route_back(lab: &Lab, terminal: Host) -> Result<()> {
+    let [gateway4, gateway6] = Host::Peer.gateway_addresses();
+    ip(
+        lab,
+        Host::Peer,
+        &format!(
+            "route add 10.7.{link}.0/24 via {gateway4}\n\
+             route add fd07:{link}::/64 via {gateway6}",
+            link = terminal.link()
+        ),
+    )
+}
+
+/// What an operator's own firewall does at home, in a table apart from the gateway's.
+fn masquerade(lab: &Lab) -> Result<()> {
+    nft(
+        lab,
+        Host::Gateway,
+        "table inet operator {\n\
+         chain uplink { type nat hook postrouting priority srcnat; oifname \"uplink\" masquerade; }\n\
+         }",
+    )
+}
+
+/// Loses packets on arrival at every host, so that no sender is told.
+fn lose(lab: &Lab, percent: u8) -> Result<()> {
+    let mut hosts = vec![Host::Gateway, Host::Peer];
+    hosts.extend(lab.terminals());
+    for host in hosts {
+        let rules = format!(
+            "table inet line {{\n\
+             chain arrival {{\n\
+             type filter hook prerouting priority -400;\n\
+             iifname != \"lo\" numgen random mod 100 < {percent} drop\n\
+             }}\n\
+             }}"
+        );
+        nft(lab, host, &rules)?;
+    }
+    Ok(())
+}
+
+fn nft(lab: &Lab, host: Host, rules: &str) -> Result<()> {
+    feed(lab.command(host, "nft").args(["-f", "-"]), rules)
+}
+
+fn ip(lab: &Lab, host: Host, batch: &str) -> Result<()> {
+    feed(Command::new("ip").args(["-netns", &lab.namespace(host), "-batch", "-"]), batch)
+}
+
+/// Runs a command that reads its orders from standard input.
+fn feed(command: &mut Command, text: &str) -> Result<()> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        std::io::Write::write_all(&mut input, format!("{text}\n").as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{command:?} refused:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn write_sysctl(lab: &Lab, host: Host, name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/{name}");
+    lab.enter(host, || std::fs::write(&path, value))?.with_context(|| format!("writing {path} on the {}", host.name()))
+}
