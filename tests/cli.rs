@@ -1,5 +1,7 @@
 //! The command line as the operator and scripts see it: output, exit codes, files. Without a gateway;
 //! without root.
+#![cfg(feature = "daemon")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests are tests
 
 use std::fs;
 use std::io::Write;

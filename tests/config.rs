@@ -1,5 +1,7 @@
 //! The configuration: the example is sound and tells the true defaults, and every mistake is explained
 //! with its line and a remedy.
+#![cfg(feature = "daemon")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests are tests
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -131,7 +131,7 @@ pub(crate) fn parse_epoch(kid_context: &[u8]) -> Option<u32> {
 impl Endpoint {
     /// Advances the key if a new request calls for it and the present epoch permits it.
     pub(crate) fn prepare_epoch(&mut self, handover: bool) -> Readiness {
-        let spent = handover && self.state.handovers >= self.settings.handovers_per_epoch;
+        let spent = handover && self.state.handovers >= self.settings.handovers_per_epoch.clamp(1, MOST_HANDOVERS);
         if !(spent || self.is_epoch_due(self.now)) {
             return Readiness::Ready;
         }
@@ -238,4 +238,6 @@ impl Endpoint {
 
 /// How far ahead the peer may be: further is a sign of an old copy of the state, and work for whoever sends junk.
 const AHEAD: u32 = 8;
+/// Two epochs of these are what a stolen state can open: 16 hand-overs.
+const MOST_HANDOVERS: u8 = 8;
 const PREVIOUS_LINGER: Duration = Duration::from_secs(45);

@@ -7,37 +7,41 @@ use zeroize::Zeroizing;
 use super::timers::Timer;
 use super::{Gateway, Output, Ticket};
 use crate::stats::count;
-use crate::terminals::{Link, LinkOutput, Move, Path, TerminalId, TerminalRecord};
+use crate::terminals::{ARRIVALS, Link, LinkOutput, Move, Path, TerminalId, TerminalRecord};
 
 impl Gateway {
     /// A stranger's datagram is counted and forgotten: no answer tells an unknown terminal from a revoked
     /// one or a wrong key, and nothing is allocated for it.
-    pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+    pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
         self.stats.channel_received = self.stats.channel_received.saturating_add(1);
-        match self.take_datagram(now, path, bytes) {
-            Ok(terminal) => self.drain_link(now, &terminal, Some(path)),
-            Err(cause) => count(&mut self.stats.channel_refused, cause),
+        let taken = channel::peek(&bytes)
+            .ok_or("malformed message")
+            .and_then(|peek| self.whose(&peek, path).ok_or("unknown terminal"))
+            .and_then(|id| self.take_datagram(now, &id, path, bytes));
+        if let Err(cause) = taken {
+            count(&mut self.stats.channel_refused, cause);
         }
     }
 
-    fn take_datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) -> Result<TerminalId, &'static str> {
-        let peek = channel::peek(bytes).ok_or("malformed")?;
-        let id = self.whose(&peek, path).ok_or("unknown terminal")?;
-        let terminal = self.terminals.get_mut(&id).ok_or("unknown terminal")?;
+    fn take_datagram(&mut self, now: Instant, id: &TerminalId, path: Path, bytes: Vec<u8>) -> Result<(), &'static str> {
+        let terminal = self.terminals.get_mut(id).ok_or("unknown terminal")?;
         if !terminal.may_speak_from(path.remote.ip()) {
             return Err("address not bound");
         }
+        if terminal.link.is_waiting() {
+            if terminal.arrivals.len() >= ARRIVALS {
+                return Err("store too slow");
+            }
+            terminal.arrivals.push_back((path, bytes));
+            return Ok(());
+        }
         let path_is_new =
             terminal.record.addresses.is_empty() && terminal.path.is_some_and(|known| known.remote != path.remote);
-        let taken = terminal.link.handle_input(now, channel::Input::Datagram { bytes, path_is_new });
-        match taken {
-            Ok(()) => Ok(id),
-            Err(refused) => {
-                // An Echo challenge is an answer although the request was not taken.
-                self.drain_link(now, &id, Some(path));
-                Err(refused.text())
-            }
-        }
+        terminal.answering = Some(path);
+        let taken = terminal.link.handle_input(now, channel::Input::Datagram { bytes: &bytes, path_is_new });
+        // Also when it was refused: an Echo challenge is an answer.
+        self.drain_link(now, id);
+        taken.map_err(channel::Refused::text)
     }
 
     /// Requests name their sender; answers and acknowledgements are known by where they come from.
@@ -83,25 +87,22 @@ impl Gateway {
     }
 
     pub(super) fn persisted(&mut self, now: Instant, ticket: Ticket, durable: bool) {
-        let Some(id) = self.tickets.remove(&ticket) else {
-            return;
-        };
+        let Some(id) = self.tickets.remove(&ticket) else { return };
         if let Some(terminal) = self.terminals.get_mut(&id) {
             terminal.link.persisted(now, durable);
-            self.talkative.insert(id);
+            self.drain_link(now, &id);
         }
     }
 
     /// Drains every channel that was told something; handling what it says may make others talk.
     pub(super) fn drain_links(&mut self, now: Instant) {
         while let Some(id) = self.talkative.pop_first() {
-            self.drain_link(now, &id, None);
+            self.drain_link(now, &id);
         }
     }
 
-    /// Acts on all that a channel has to say. `arrived_on` is where the datagram in hand came from: its
-    /// answer goes back there, even when the terminal's address is not proved yet.
-    fn drain_link(&mut self, now: Instant, id: &TerminalId, arrived_on: Option<Path>) {
+    /// Acts on all that a channel has to say, then gives it what arrived meanwhile.
+    fn drain_link(&mut self, now: Instant, id: &TerminalId) {
         loop {
             let Some(terminal) = self.terminals.get_mut(id) else {
                 return self.timers.set(Timer::Link(id.clone()), None);
@@ -109,14 +110,28 @@ impl Gateway {
             match terminal.link.poll_output(now) {
                 LinkOutput::Persist(state) => self.persist(id, state),
                 LinkOutput::Transmit(bytes) => {
-                    if let Some(path) = arrived_on.or(terminal.path) {
+                    if let Some(path) = terminal.answering.or(terminal.path) {
                         self.stats.channel_sent = self.stats.channel_sent.saturating_add(1);
                         self.outputs.push_back(Output::Datagram { path, bytes });
                     }
                 }
-                LinkOutput::Event(event) => self.link_event(now, id, arrived_on, event),
-                LinkOutput::Timeout(at) => return self.timers.set(Timer::Link(id.clone()), at),
+                LinkOutput::Event(event) => self.link_event(now, id, event),
+                LinkOutput::Timeout(at) => {
+                    self.timers.set(Timer::Link(id.clone()), at);
+                    return self.next_arrival(now, id);
+                }
             }
+        }
+    }
+
+    /// All that the datagram in hand caused is done, unless the store is still asked: takes the next one.
+    fn next_arrival(&mut self, now: Instant, id: &TerminalId) {
+        let Some(terminal) = self.terminals.get_mut(id).filter(|terminal| !terminal.link.is_waiting()) else { return };
+        terminal.answering = None;
+        if let Some((path, bytes)) = terminal.arrivals.pop_front()
+            && let Err(cause) = self.take_datagram(now, id, path, bytes)
+        {
+            count(&mut self.stats.channel_refused, cause);
         }
     }
 
@@ -127,10 +142,10 @@ impl Gateway {
         self.outputs.push_back(Output::Persist { ticket, kid, state });
     }
 
-    fn link_event(&mut self, now: Instant, id: &TerminalId, arrived_on: Option<Path>, event: Event) {
+    fn link_event(&mut self, now: Instant, id: &TerminalId, event: Event) {
         match event {
             Event::Heard => {
-                if let Some(path) = arrived_on {
+                if let Some(path) = self.terminals.get(id).and_then(|terminal| terminal.answering) {
                     self.heard(now, id, path);
                 }
             }

@@ -307,7 +307,7 @@ impl Gateway {
     /// and, where somebody is entitled to an answer, answered.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
-            Input::Datagram { path, bytes } => self.datagram(now.monotonic, path, &bytes),
+            Input::Datagram { path, bytes } => self.datagram(now.monotonic, path, bytes),
             Input::Resolved { lookup, addresses } => self.resolved(now.monotonic, lookup, addresses),
             Input::FlowOpened { flow, terminal, peer } => self.flow_opened(now.monotonic, flow, terminal, peer),
             Input::PeerConnected(flow) => self.peer_connected(now.monotonic, flow),

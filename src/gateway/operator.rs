@@ -1,5 +1,6 @@
 //! What the operator sees and commands: admission, revocation, and the figures of the moment.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use keyferry_channel::{Instant, State};
@@ -67,7 +68,15 @@ impl Gateway {
         self.revoke(now, &record.id);
         let quota = Quota::new(self.settings.handshakes_per_second, now);
         let link = self.link(now, &record, state);
-        self.terminals.insert(Terminal { record, link, path: None, heard: None, quota });
+        self.terminals.insert(Terminal {
+            record,
+            link,
+            path: None,
+            answering: None,
+            arrivals: VecDeque::new(),
+            heard: None,
+            quota,
+        });
     }
 
     /// A terminal is out of the store: its packets, flows and channel end now.

@@ -72,6 +72,11 @@ impl Link {
         }
     }
 
+    /// Whether outputs wait for the store: what arrives now has to wait, too.
+    pub fn is_waiting(&self) -> bool {
+        !matches!(self.persistence, Persistence::Durable)
+    }
+
     /// The store's answer to [`LinkOutput::Persist`].
     pub fn persisted(&mut self, now: Instant, durable: bool) {
         self.persistence = if durable { Persistence::Durable } else { Persistence::Failed(now + PERSIST_RETRY) };

@@ -4,7 +4,7 @@ mod link;
 mod quota;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ pub use link::{Link, LinkOutput};
 pub use quota::Quota;
 pub use record::{BadTerminalId, TerminalId, TerminalRecord};
 
+/// Datagrams kept for a channel that waits for the store; CoAP repeats what is dropped beyond.
+pub const ARRIVALS: usize = 64;
 /// A learnt address may be taken over by another terminal after this much silence.
 const ADDRESS_LEASE: Duration = Duration::from_secs(600);
 
@@ -34,6 +36,11 @@ pub struct Terminal {
     pub link: Link,
     /// Where it was last heard.
     pub path: Option<Path>,
+    /// Where the datagram in hand came from, until all that it caused is done. Not proved to be the
+    /// terminal's address: nothing but the answer goes there.
+    pub answering: Option<Path>,
+    /// Datagrams that came while the channel waits for the store; at most [`ARRIVALS`].
+    pub arrivals: VecDeque<(Path, Vec<u8>)>,
     /// When it was last heard.
     pub heard: Option<Instant>,
     /// How much it may still ask for.

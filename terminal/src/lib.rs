@@ -8,10 +8,14 @@
 //! `tests/no_public_key.rs` proves over the dependency tree.
 //!
 //! # Memory
-//! What they cost, beside the stack, is printed by `cargo test -p keyferry-terminal --test memory -- --nocapture`.
-//! On a 32-bit device and on Linux alike, count for a [`tls13::Session`] about 1.5 KB (two AES key schedules) and
-//! one received record, 16.6 KB when the peer sends full ones, as long as its largest record otherwise; for a
-//! [`client::Terminal`] about 2 KB when idle, and 200 bytes for a request under way.
+//! Printed by `cargo test -p keyferry-terminal --test memory -- --nocapture`; on a 64-bit machine, where pointers and the
+//! AES key schedules are larger than on a small device:
+//! - a [`tls13::Session`]: 168 bytes, 1440 bytes of keys on the heap, and a buffer for one received record, which grows to
+//!   the peer's largest record (16.6 KB at most) and holds ciphertext and plaintext in turn;
+//! - a [`client::Terminal`]: 968 bytes, its channel included, some 250 bytes for each request under way, and 40 bytes for
+//!   each session that it remembers (as many as requests may be under way, at least 16).
+//!
+//! Flash: see `size/` beside this crate.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![forbid(unsafe_code)]
 

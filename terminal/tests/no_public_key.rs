@@ -1,4 +1,5 @@
 //! The terminal contains no public-key cryptography: shown over its dependency tree, for the device and for Linux.
+#![allow(clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::process::Command;

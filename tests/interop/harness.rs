@@ -14,22 +14,27 @@ pub struct World {
 /// Where the default rules let a terminal go.
 pub const TARGET: &str = "server.example:443";
 
+/// Runs a case with one terminal and a gateway with the lab's default rules.
+pub fn plain(case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    with(LabOptions::PLAIN, GatewayOptions::default(), case)
+}
+
+/// Runs a case with a terminal `sensor-1` behind a gateway, as asked for. A failure shows what every
+/// program of the lab logged.
+pub fn with(
+    network: LabOptions,
+    options: GatewayOptions<'_>,
+    case: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let lab = Lab::new(network)?;
+    let pki = Pki::new(lab.directory())?;
+    let gateway = Gateway::start(&lab, &pki, &Binaries::beside_this_program()?, options)?;
+    let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
+    let mut world = World { agent, gateway, pki, lab };
+    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(30)))
+}
+
 impl World {
-    /// One terminal and a gateway with the lab's default rules.
-    pub fn new() -> Result<Self> {
-        Self::with(LabOptions::PLAIN, GatewayOptions::default())
-    }
-
-    /// A terminal `sensor-1` behind a gateway, as asked for.
-    pub fn with(network: LabOptions, options: GatewayOptions<'_>) -> Result<Self> {
-        let lab = Lab::new(network)?;
-        let pki = Pki::new(lab.directory())?;
-        let binaries = Binaries::beside_this_program()?;
-        let gateway = Gateway::start(&lab, &pki, &binaries, options)?;
-        let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
-        Ok(Self { agent, gateway, pki, lab })
-    }
-
     /// A good certificate for the server's name.
     pub fn leaf(&self) -> Result<Leaf> {
         self.pki.good_leaf(SERVER_NAME)

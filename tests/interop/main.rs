@@ -1,6 +1,8 @@
 //! The gateway between real hosts and unmodified TLS servers, in network namespaces. All of it needs the right to make
 //! those, so every test is ignored by plain `cargo test` and run by `cargo xtask test peers`.
 
+#![allow(clippy::print_stderr, reason = "a failing test shows what the lab's programs logged")]
+
 mod harness;
 
 mod nginx;

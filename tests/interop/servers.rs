@@ -5,7 +5,7 @@ use xtask::lab::{
     GnuTls, KeyKind, LeafOptions, Nginx, OpenSsl, PeerOptions, PythonTls, RustlsOptions, RustlsPeer, SERVER_NAME,
 };
 
-use crate::harness::{TARGET, World};
+use crate::harness::{self, TARGET, World};
 
 #[test]
 #[ignore = "needs network namespaces"]
@@ -68,21 +68,23 @@ fn data_in_the_flight_of_finished_and_key_updates_arrive() -> Result<()> {
 #[test]
 #[ignore = "needs network namespaces"]
 fn hello_retry_request_is_followed() -> Result<()> {
-    let world = World::new()?;
-    let leaf = world.leaf()?;
-    let options = PeerOptions { groups: Some("P-384"), ..PeerOptions::new(&leaf) };
-    let _server = OpenSsl::start(&world.lab, &options, &["-www"])?;
-    expect_in_page(&world, "/", "secp384r1")
+    harness::plain(|world| {
+        let leaf = world.leaf()?;
+        let options = PeerOptions { groups: Some("P-384"), ..PeerOptions::new(&leaf) };
+        let _server = OpenSsl::start(&world.lab, &options, &["-www"])?;
+        expect_in_page(world, "/", "secp384r1")
+    })
 }
 
 /// Runs a case against a server with each kind of key, one after the other in one lab.
 fn for_every_key(case: impl Fn(&World, &PeerOptions<'_>) -> Result<()>) -> Result<()> {
-    let world = World::new()?;
-    for key in KeyKind::ALL {
-        let leaf = world.pki.leaf(&LeafOptions { key, ..LeafOptions::new(&[SERVER_NAME]) })?;
-        case(&world, &PeerOptions::new(&leaf)).with_context(|| format!("with a certificate of kind {key:?}"))?;
-    }
-    Ok(())
+    harness::plain(|world| {
+        for key in KeyKind::ALL {
+            let leaf = world.pki.leaf(&LeafOptions { key, ..LeafOptions::new(&[SERVER_NAME]) })?;
+            case(world, &PeerOptions::new(&leaf)).with_context(|| format!("with a certificate of kind {key:?}"))?;
+        }
+        Ok(())
+    })
 }
 
 fn expect_in_page(world: &World, path: &str, wanted: &str) -> Result<()> {

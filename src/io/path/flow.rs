@@ -1,10 +1,11 @@
 //! One task for each intercepted connection: the driver's hands for a gateway flow. It does what it is told
 //! by [`Command`], one thing at a time, and reports as [`Input`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use keyferry_parsers::tls::RecordHeader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,7 +56,14 @@ impl<H: Handover + Send + Sync + 'static> Flows<H> {
         let id = FlowId(self.next);
         let (sender, commands) = mpsc::unbounded_channel();
         self.commands.insert(id, sender);
-        let task = Task { id, terminal: stream, addresses: (terminal, peer), commands, inputs: self.inputs.clone() };
+        let task = Task {
+            id,
+            terminal: stream,
+            addresses: (terminal, peer),
+            commands,
+            queued: VecDeque::new(),
+            inputs: self.inputs.clone(),
+        };
         tokio::spawn(task.run(std::sync::Arc::clone(&self.handover)));
         Ok(Input::FlowOpened { flow: id, terminal, peer })
     }
@@ -84,6 +92,8 @@ struct Task {
     /// The terminal's end and the peer's.
     addresses: (SocketAddr, SocketAddr),
     commands: mpsc::UnboundedReceiver<Command>,
+    /// Commands that came while another was carried out.
+    queued: VecDeque<Command>,
     inputs: mpsc::Sender<Input>,
 }
 
@@ -124,17 +134,13 @@ impl Task {
     /// Follows commands until the hand-over (Ok) or the end.
     async fn handshake(&mut self, peer: &mut Option<TcpStream>) -> Result<(), Stop> {
         loop {
-            let command = self.unless_stopped(std::future::pending::<()>()).await;
-            match (command, peer.as_mut()) {
-                (Next::Command(Command::Reset(last_words)), _) => return Err(Stop::Reset(last_words)),
-                (Next::Command(Command::HandOver), _) => return Ok(()),
-                (Next::Command(Command::ConnectPeer), None) => *peer = Some(self.connect().await?),
-                (Next::Command(Command::ReadPeer), Some(peer)) => self.read(peer).await?,
-                (Next::Command(Command::WritePeer(bytes)), Some(peer)) => self.write(peer, &bytes).await?,
-                (Next::TerminalClosed, _) => return Err(Stop::Failed(closed_by_terminal())),
-                (Next::Command(_) | Next::Done(()), _) => {
-                    return Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn")));
-                }
+            match (self.next().await?, peer.as_mut()) {
+                (Command::Reset(last_words), _) => return Err(Stop::Reset(last_words)),
+                (Command::HandOver, Some(_)) => return Ok(()),
+                (Command::ConnectPeer, None) => *peer = Some(self.connect().await?),
+                (Command::ReadPeer, Some(peer)) => self.read(peer).await?,
+                (Command::WritePeer(bytes), Some(peer)) => self.write(peer, &bytes).await?,
+                (_, _) => return Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn"))),
             }
         }
     }
@@ -178,22 +184,30 @@ impl Task {
         let _ = inputs.send(Input::FlowEnded { flow: id, end }).await;
     }
 
-    /// Waits for `work`, for the next command, or for the terminal to give up.
-    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Next<T> {
+    /// The next command, or the terminal's giving up.
+    async fn next(&mut self) -> Result<Command, Stop> {
+        if let Some(command) = self.queued.pop_front() {
+            return Ok(command);
+        }
         tokio::select! {
-            command = self.commands.recv() => Next::Command(command.unwrap_or_else(|| Command::Reset(Vec::new()))),
-            done = work => Next::Done(done),
-            () = closed(&self.terminal) => Next::TerminalClosed,
+            command = self.commands.recv() => Ok(command.unwrap_or(Command::Reset(Vec::new()))),
+            () = closed(&self.terminal) => Err(Stop::Failed(closed_by_terminal())),
         }
     }
 
-    /// Waits for `work`; any command meanwhile can only be the reset.
+    /// Waits for `work`, unless a reset comes first or the terminal gives up. Other commands wait their turn.
     async fn done<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        match self.unless_stopped(work).await {
-            Next::Done(done) => Ok(done),
-            Next::Command(Command::Reset(last_words)) => Err(Stop::Reset(last_words)),
-            Next::Command(_) => Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn"))),
-            Next::TerminalClosed => Err(Stop::Failed(closed_by_terminal())),
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                command = self.commands.recv() => match command {
+                    Some(Command::Reset(last_words)) => return Err(Stop::Reset(last_words)),
+                    Some(command) => self.queued.push_back(command),
+                    None => return Err(Stop::Reset(Vec::new())),
+                },
+                () = closed(&self.terminal) => return Err(Stop::Failed(closed_by_terminal())),
+            }
         }
     }
 
@@ -201,12 +215,6 @@ impl Task {
         // When the gateway has stopped, its command channel ends this task next.
         let _ = self.inputs.send(input).await;
     }
-}
-
-enum Next<T> {
-    Command(Command),
-    Done(T),
-    TerminalClosed,
 }
 
 /// Resolves when the terminal closes. Bytes it sends before it has keys stay where they are.

@@ -22,6 +22,10 @@ const INTERCEPTED_MARK: u32 = 0x6b66_0001;
 pub(super) const TERMINAL_LEG_MARK: u32 = 0x6b66_0002;
 
 /// What the rules depend on.
+///
+/// Two things in `intercept` are easily got wrong. A connection whose handshake is not finished has no full
+/// socket yet, and `socket wildcard` never matches it; so the listener is told from connections by a rule of
+/// its own. And a SYN must not be matched by `socket`, or one to the listener's port would slip past.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The interfaces terminals are on.
@@ -144,11 +148,12 @@ table inet keyferry {{
   }}
   chain intercept {{
     type filter hook prerouting priority mangle; policy accept;
-    meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set {mark} accept
-    iifname @terminal_interfaces meta l4proto tcp fib daddr type != local jump new_connection
+    iifname @terminal_interfaces fib daddr type != local tcp flags & (fin | syn | rst | ack) == syn goto new_connection
+    tcp dport {port} socket transparent 1 socket wildcard 1 drop
+    meta l4proto tcp socket transparent 1 meta mark set {mark} accept
+    iifname @terminal_interfaces meta l4proto tcp fib daddr type != local drop
   }}
   chain new_connection {{
-    tcp flags & (fin | syn | rst | ack) != syn drop
     meta nfproto ipv4 meta l4proto tcp tproxy ip to :{port} meta mark set {mark} accept
     meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :{port} meta mark set {mark} accept
     drop

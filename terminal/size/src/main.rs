@@ -1,11 +1,14 @@
 //! Links the terminal for a Cortex-M4 and calls all that a device would call, so that the linker keeps what is needed
 //! and drops the rest. Nobody runs it; `arm-none-eabi-size` weighs it.
 //!
+//! It takes Debian's `rustc`, `rust-src` and `binutils-arm-none-eabi`:
+//!
 //! ```text
-//! cd terminal/size && RUSTC_BOOTSTRAP=1 cargo build --release
+//! cd terminal/size && RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 cargo build --release
 //! arm-none-eabi-size target/thumbv7em-none-eabi/release/keyferry-terminal-size
 //! ```
-//! `text` is flash. `bss` is the heap given below, `HEAP` bytes.
+//! `text` is flash: channel, CBOR, the three cipher suites with both hashes, and what they need of `core` and `alloc`.
+//! `bss` is the heap of this program, no statement about the library.
 #![no_std]
 #![no_main]
 

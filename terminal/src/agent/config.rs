@@ -210,7 +210,7 @@ fn channel_key(digits: &str) -> Option<ChannelKey> {
 }
 
 fn from_hex(digits: &str) -> Option<Zeroizing<Vec<u8>>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));

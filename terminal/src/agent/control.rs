@@ -9,7 +9,7 @@ use super::handle::{Agent, ConnectOptions, Status};
 use super::pipe::{CHUNK, local, until_closed, upload};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -45,9 +45,8 @@ impl Control {
     /// Listens at `path`, for this user alone. A socket left behind by an agent that is gone is replaced.
     pub fn bind(path: &Path) -> io::Result<Self> {
         // The caller holds the state's lock, so that no living agent is behind this path.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
+            std::fs::remove_file(path)?;
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -59,9 +58,8 @@ impl Control {
         loop {
             let (client, _) = self.listener.accept().await?;
             // Between bind and chmod the socket was open to others: only who owns us, or root, is served.
-            let allowed =
-                [std::fs::metadata(&self.path).map(|data| std::os::unix::fs::MetadataExt::uid(&data)).ok(), Some(0)];
-            if client.peer_cred().is_ok_and(|credentials| allowed.contains(&Some(credentials.uid()))) {
+            let owner = std::fs::metadata(&self.path)?.uid();
+            if client.peer_cred().is_ok_and(|client| client.uid() == owner || client.uid() == 0) {
                 let agent = agent.clone();
                 tokio::spawn(async move {
                     // A client that goes away ends its own request only.

@@ -6,6 +6,7 @@ use super::driver::{Command, Counters, Driver};
 use super::error::{AgentError, Blame};
 use super::state::StateFile;
 use super::stream::AgentStream;
+use crate::Instant;
 use crate::client::{Event, Terminal};
 use crate::tls13::Session;
 use keyferry_channel::{Endpoint, RequestId, Settings};
@@ -61,7 +62,7 @@ pub struct Status {
     pub refused_datagrams: u64,
 }
 
-/// A running agent. Clones share it; it ends with the last one.
+/// A running agent. Clones share it; it ends with the last one and the last stream.
 #[derive(Clone)]
 pub struct Agent {
     gateway: SocketAddr,
@@ -164,7 +165,7 @@ impl Agent {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Status {
             gateway: self.gateway,
-            round_trip_ms: echoed.is_ok().then(|| round_trip.as_secs_f64() * 1e3),
+            round_trip_ms: echoed.is_ok().then_some(round_trip.as_secs_f64() * 1e3),
             trouble: echoed.err().map(|error| error.message),
             epoch: self.counters.epoch.load(Ordering::Relaxed),
             sessions_open: read(&self.counters.sessions_open),
@@ -183,6 +184,14 @@ impl Agent {
         stopped_because(&stopped)
     }
 
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     async fn echo(&self) -> Result<(), AgentError> {
         let echo = Echo(self.clock.now().as_micros().to_be_bytes().to_vec());
         let mut request = self.request(|id, events| Command::Echo { id, echo, events })?;
@@ -194,15 +203,17 @@ impl Agent {
 
     async fn take_over(&self, tcp: TcpStream, mut request: Request) -> Result<AgentStream, AgentError> {
         let handover = request.keys().await?;
-        let ours = (tcp.local_addr().ok(), tcp.peer_addr().ok());
-        if ours != (Some(handover.binding.local), Some(handover.binding.remote)) {
+        let is = |ours: std::io::Result<SocketAddr>, theirs: SocketAddr| {
+            ours.is_ok_and(|ours| (ours.ip(), ours.port()) == (theirs.ip(), theirs.port()))
+        };
+        if !is(tcp.local_addr(), handover.binding.local) || !is(tcp.peer_addr(), handover.binding.remote) {
             let message = "the gateway's fault: it sent keys that belong to another TCP connection";
             return Err(AgentError::new(Blame::Gateway, message));
         }
         let peer = handover.peer.clone();
         let alpn = handover.alpn.clone();
         let session = Session::new(*handover, self.clock.now())?;
-        Ok(AgentStream::new(tcp, session, peer, alpn, self.clock, self.counters.clone()))
+        Ok(AgentStream::new(tcp, session, peer, alpn, self.clone()))
     }
 
     /// A socket whose port the request will announce. A name's family is not known yet: the gateway's is likely.

@@ -32,7 +32,8 @@ pub(super) async fn until_closed<T>(upload: impl Future<Output = ()>, download: 
 pub(super) async fn upload(mut from: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
     let mut buffer = Zeroizing::new(vec![0; CHUNK]);
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if writer.write_all(buffer.get(..length).unwrap_or_default()).await.is_err() {
+        let chunk = buffer.get(..length).unwrap_or_default();
+        if writer.write_all(chunk).await.is_err() || writer.flush().await.is_err() {
             return;
         }
     }

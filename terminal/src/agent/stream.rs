@@ -1,14 +1,12 @@
 //! [`AgentStream`]: TCP and a [`Session`] as one stream of plaintext.
 
-use super::clock::Clock;
-use super::driver::Counters;
 use super::error::{AgentError, Blame};
+use super::handle::Agent;
 use crate::tls13::{Event, Fault, Session};
 use keyferry_parsers::messages::ProvedPeer;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,15 +18,16 @@ const CHUNK: usize = 16_640;
 /// Ciphertext that may wait for TCP before a writer has to.
 const BACKLOG: usize = 65_536;
 
-/// Plaintext to and from the peer. `shutdown` sends close_notify and leaves the other direction open. Reading ends
-/// cleanly only after the peer's close_notify; an end of TCP before it is the error `UnexpectedEof`.
+/// Plaintext to and from the peer. What was written and did not fit TCP's buffer waits for `flush`. `shutdown` sends
+/// close_notify and leaves the other direction open. Reading ends cleanly only after the peer's close_notify; an end of
+/// TCP before it is the error `UnexpectedEof`. [`AgentError::from_stream`] tells whose fault an error is.
 pub struct AgentStream {
     tcp: TcpStream,
     session: Session,
     peer: ProvedPeer,
     alpn: Option<String>,
-    clock: Clock,
-    counters: Arc<Counters>,
+    /// Kept running for as long as a session lives, to answer the gateway should it repeat the hand-over.
+    agent: Agent,
     /// From TCP, not yet taken by the session.
     received: Vec<u8>,
     taken: usize,
@@ -43,14 +42,8 @@ pub struct AgentStream {
 }
 
 impl AgentStream {
-    pub(super) fn new(
-        tcp: TcpStream,
-        session: Session,
-        peer: ProvedPeer,
-        alpn: Option<String>,
-        clock: Clock,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn new(tcp: TcpStream, session: Session, peer: ProvedPeer, alpn: Option<String>, agent: Agent) -> Self {
+        let counters = agent.counters();
         counters.sessions_open.fetch_add(1, Ordering::Relaxed);
         counters.sessions_total.fetch_add(1, Ordering::Relaxed);
         // Records are whole messages; waiting for more gains nothing.
@@ -60,8 +53,7 @@ impl AgentStream {
             session,
             peer,
             alpn,
-            clock,
-            counters,
+            agent,
             received: Vec::with_capacity(CHUNK),
             taken: 0,
             plain: Zeroizing::default(),
@@ -89,14 +81,14 @@ impl AgentStream {
 
     /// Changes our sending key now; the session does so by itself when its limits ask for it.
     pub fn key_update(&mut self) -> Result<(), AgentError> {
-        self.session.key_update(self.clock.now(), &mut self.out)?;
+        self.session.key_update(self.agent.now(), &mut self.out)?;
         self.try_send();
         Ok(())
     }
 
     /// Opens what has been received, until there is plaintext. `true`: there is some, or the peer has closed.
     fn open_received(&mut self) -> io::Result<bool> {
-        let now = self.clock.now();
+        let now = self.agent.now();
         let mut input = self.received.get(self.taken..).unwrap_or_default();
         let available = input.len();
         let opened = match self.session.open(now, &mut input) {
@@ -177,7 +169,7 @@ impl AsyncRead for AgentStream {
         let part = unread.get(..unread.len().min(buffer.remaining())).unwrap_or_default();
         buffer.put_slice(part);
         this.read = this.read.saturating_add(part.len());
-        this.counters.bytes_received.fetch_add(part.len() as u64, Ordering::Relaxed);
+        this.agent.counters().bytes_received.fetch_add(part.len() as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -187,8 +179,8 @@ impl AsyncWrite for AgentStream {
         let this = self.get_mut();
         ready!(this.poll_send(cx, BACKLOG))?;
         let part = plaintext.get(..plaintext.len().min(BACKLOG)).unwrap_or_default();
-        this.session.seal(this.clock.now(), part, &mut this.out).map_err(session_error)?;
-        this.counters.bytes_sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+        this.session.seal(this.agent.now(), part, &mut this.out).map_err(session_error)?;
+        this.agent.counters().bytes_sent.fetch_add(part.len() as u64, Ordering::Relaxed);
         this.try_send();
         Poll::Ready(Ok(part.len()))
     }
@@ -200,14 +192,14 @@ impl AsyncWrite for AgentStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.session.close(&mut this.out).map_err(session_error)?;
-        ready!(this.poll_send(cx, 0))?;
-        Pin::new(&mut this.tcp).poll_shutdown(cx)
+        // TCP stays open: servers that see its end stop sending, though TLS lets the two directions end apart.
+        this.poll_send(cx, 0)
     }
 }
 
 impl Drop for AgentStream {
     fn drop(&mut self) {
-        self.counters.sessions_open.fetch_sub(1, Ordering::Relaxed);
+        self.agent.counters().sessions_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

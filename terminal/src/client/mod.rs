@@ -15,8 +15,9 @@ use core::time::Duration;
 use keyferry_channel as channel;
 use keyferry_channel::{Code, Endpoint, ExchangeId, Instant, Method, Refused, RequestId};
 use keyferry_parsers::messages::{
-    Connect, ConnectAnswer, Echo, Failure, Handover, PeerName, Reason, SessionId, SessionPush,
+    Connect, ConnectAnswer, Echo, Failure, Handover, PeerName, ProofMethod, ProvedPeer, Reason, SessionId, SessionPush,
 };
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// How long the gateway may take to answer a request: a terminal knows in under 3 s that it is not there.
@@ -35,8 +36,14 @@ pub struct Terminal {
     /// Requests that the channel had no room for yet.
     waiting: VecDeque<RequestId>,
     /// Sessions already dealt with, so that a push that comes twice is answered the same and delivered once.
-    settled: VecDeque<SessionId>,
+    settled: VecDeque<Settled>,
     events: VecDeque<Event>,
+}
+
+struct Settled {
+    session: SessionId,
+    /// SHA-256 of the push: another one for the same session is refused.
+    digest: [u8; 32],
 }
 
 struct Pending {
@@ -218,7 +225,7 @@ impl Terminal {
                 Err((code, failure)) => (code, failure.encode()),
             },
             "/kf/echo" => match Echo::decode(payload) {
-                Ok(echo) => (Code::CONTENT, echo.encode()),
+                Ok(echo) => (Code::CHANGED, echo.encode()),
                 Err(_) => (Code::BAD_REQUEST, Zeroizing::default()),
             },
             _ => (Code::NOT_FOUND, Zeroizing::default()),
@@ -238,29 +245,31 @@ impl Terminal {
         let Some(session) = session else {
             return Err(refuse(Code::BAD_REQUEST, None, Reason::MALFORMED_REQUEST));
         };
-        if self.settled.contains(&session) {
-            return Ok(());
+        let digest = Sha256::digest(payload).into();
+        if let Some(settled) = self.settled.iter().find(|settled| settled.session == session) {
+            let same = settled.digest == digest;
+            return if same { Ok(()) } else { Err(refuse(Code::CONFLICT, Some(session), Reason::ADDRESS_NOT_BOUND)) };
         }
         let claimed = match &push {
             SessionPush::Handover(handover) => self.offered_as(session).or_else(|| self.expected_at(handover)),
             SessionPush::Failure(_) => self.offered_as(session),
         };
         // Keys for nobody are not taken.
-        let nobody = refuse(Code::NOT_FOUND, Some(session), Reason::CLOSED_BY_TERMINAL);
+        let nobody = refuse(Code::CONFLICT, Some(session), Reason::CLOSED_BY_TERMINAL);
         let (id, pending) = claimed.and_then(|id| self.pending.remove_entry(&id)).ok_or(nobody)?;
         match push {
             SessionPush::Failure(failure) => {
                 self.events.push_back(Event::Failed { id, why: Why::Failure(failure) });
             }
             SessionPush::Handover(handover) => {
-                if let Err((code, reason)) = check(&pending.stage, &handover) {
+                if let Err(reason) = check(&pending.stage, &handover) {
                     self.events.push_back(Event::Failed { id, why: Why::UnusableKeys(reason) });
-                    return Err(refuse(code, Some(session), reason));
+                    return Err(refuse(Code::CONFLICT, Some(session), reason));
                 }
                 self.events.push_back(Event::Session { id, handover });
             }
         }
-        self.settle(session);
+        self.settle(Settled { session, digest });
         Ok(())
     }
 
@@ -279,11 +288,11 @@ impl Terminal {
         self.pending.iter().find(|(_, pending)| wanted(&pending.stage)).map(|(id, _)| *id)
     }
 
-    fn settle(&mut self, session: SessionId) {
+    fn settle(&mut self, settled: Settled) {
         if self.settled.len() >= self.limit.max(16) {
             self.settled.pop_front();
         }
-        self.settled.push_back(session);
+        self.settled.push_back(settled);
     }
 
     fn expire(&mut self) {
@@ -324,19 +333,33 @@ impl Terminal {
     }
 }
 
-/// Keys for another connection, or that cannot be used, are not taken.
-fn check(stage: &Stage, handover: &Handover) -> Result<(), (Code, Reason)> {
+/// What PROTOCOL.md demands before keys are used; the sockets themselves are the caller's to look at.
+fn check(stage: &Stage, handover: &Handover) -> Result<(), Reason> {
     if let Stage::Offered { request, address, .. } = stage {
         let remote = SocketAddr::new(*address, request.port);
         if handover.binding.local.port() != request.source_port || handover.binding.remote != remote {
-            return Err((Code::CONFLICT, Reason::ADDRESS_NOT_BOUND));
+            return Err(Reason::ADDRESS_NOT_BOUND);
         }
         let asked_for = |alpn| request.alpn.contains(alpn);
         if !request.cipher_suites.contains(&handover.suite) || !handover.alpn.iter().all(asked_for) {
-            return Err((Code::BAD_REQUEST, Reason::UNSUPPORTED));
+            return Err(Reason::UNSUPPORTED);
+        }
+        if !is_whom_we_asked_for(request, &handover.peer) {
+            return Err(Reason::CERTIFICATE_NAME_MISMATCH);
         }
     }
-    Session::check(handover).map_err(|_| (Code::BAD_REQUEST, Reason::UNSUPPORTED))
+    Session::check(handover).map_err(|_| Reason::UNSUPPORTED)
+}
+
+/// A proved name must be the one asked for. Who is behind an address or a pinned key only the policy can say.
+fn is_whom_we_asked_for(request: &Connect, peer: &ProvedPeer) -> bool {
+    let named = match &request.peer {
+        PeerName::Name(name) => [Some(name), request.sni.as_ref()],
+        PeerName::Address(_) => [request.sni.as_ref(), None],
+    };
+    peer.method != ProofMethod::CA_VERIFIED_NAME
+        || named == [None, None]
+        || named.into_iter().flatten().any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(&peer.identity))
 }
 
 fn post(

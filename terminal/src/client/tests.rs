@@ -186,6 +186,33 @@ fn a_push_that_comes_twice_is_delivered_once() {
 }
 
 #[test]
+fn other_keys_for_a_session_that_is_settled_are_refused() {
+    let mut world = World::consenting();
+    world.connect(1);
+    world.push("session", keys().encode());
+    let mut other = keys();
+    other.tx_secret = keyferry_parsers::messages::Secret::new(&[3; 32]).unwrap();
+    assert_eq!(world.push("session", other.encode()).0, Code::CONFLICT);
+    assert_eq!(world.told(), ["offer 1 10.7.2.2", "session 1 7"]);
+}
+
+#[test]
+fn a_peer_that_proved_another_name_is_refused() {
+    let cases = [
+        (ProofMethod::CA_VERIFIED_NAME, "SERVER.example", Code::CHANGED),
+        (ProofMethod::CA_VERIFIED_NAME, "other.example", Code::CONFLICT),
+        (ProofMethod::PINNED_KEY, "sha256:00", Code::CHANGED),
+    ];
+    for (method, identity, code) in cases {
+        let mut world = World::consenting();
+        world.connect(1);
+        let mut handover = keys();
+        handover.peer = ProvedPeer { method, identity: identity.into() };
+        assert_eq!(world.push("session", handover.encode()).0, code, "{identity}");
+    }
+}
+
+#[test]
 fn a_pushed_failure_ends_the_request() {
     let mut world = World::consenting();
     world.connect(1);
@@ -221,14 +248,14 @@ fn keys_for_another_connection_are_refused() {
 fn keys_that_were_not_asked_for_are_refused() {
     let mut world = World::consenting();
     let (code, payload) = world.push("session", keys().encode());
-    assert_eq!((code, reason_of(&payload)), (Code::NOT_FOUND, Reason::CLOSED_BY_TERMINAL));
+    assert_eq!((code, reason_of(&payload)), (Code::CONFLICT, Reason::CLOSED_BY_TERMINAL));
 
     world.connect(1);
     let mut other = keys();
     other.session = SessionId(8);
-    assert_eq!(world.push("session", other.encode()).0, Code::NOT_FOUND);
+    assert_eq!(world.push("session", other.encode()).0, Code::CONFLICT);
     world.input(Input::Cancel { id: RequestId(1) });
-    assert_eq!(world.push("session", keys().encode()).0, Code::NOT_FOUND);
+    assert_eq!(world.push("session", keys().encode()).0, Code::CONFLICT);
     assert_eq!(world.told(), ["offer 1 10.7.2.2"]);
 }
 
@@ -246,7 +273,7 @@ fn keys_that_cannot_be_used_are_refused() {
         let mut handover = keys();
         change(&mut handover);
         let (code, payload) = world.push("session", handover.encode());
-        assert_eq!((code, reason_of(&payload)), (Code::BAD_REQUEST, Reason::UNSUPPORTED));
+        assert_eq!((code, reason_of(&payload)), (Code::CONFLICT, Reason::UNSUPPORTED));
         assert_eq!(world.told(), ["failed 1 UnusableKeys(unsupported)"]);
     }
 }
@@ -258,7 +285,7 @@ fn a_suite_that_was_not_offered_is_refused() {
     request.cipher_suites = vec![keyferry_parsers::tls::CipherSuite::TLS_CHACHA20_POLY1305_SHA256];
     world.input(Input::Connect { id: RequestId(1), request });
     let (code, payload) = world.push("session", keys().encode());
-    assert_eq!((code, reason_of(&payload)), (Code::BAD_REQUEST, Reason::UNSUPPORTED));
+    assert_eq!((code, reason_of(&payload)), (Code::CONFLICT, Reason::UNSUPPORTED));
 }
 
 #[test]
@@ -268,7 +295,7 @@ fn tcp_first_is_matched_by_both_addresses() {
     world.input(Input::Expect { id: RequestId(5), local, remote });
     let mut other = keys();
     other.binding.local.set_port(1);
-    assert_eq!(world.push("session", other.encode()).0, Code::NOT_FOUND);
+    assert_eq!(world.push("session", other.encode()).0, Code::CONFLICT);
     assert_eq!(world.push("session", keys().encode()).0, Code::CHANGED);
     assert_eq!(world.told(), ["session 5 7"]);
 }
@@ -289,7 +316,7 @@ fn malformed_pushes_and_unknown_resources_are_refused() {
 fn echo_works_both_ways() {
     let mut world = World::new(4, Box::new(|_, payload| Some((Code::CONTENT, Zeroizing::new(payload.to_vec())))));
     let echo = Echo(vec![1, 2, 3]);
-    assert_eq!(world.push("echo", echo.encode()), (Code::CONTENT, echo.encode().to_vec()));
+    assert_eq!(world.push("echo", echo.encode()), (Code::CHANGED, echo.encode().to_vec()));
     world.input(Input::Echo { id: RequestId(1), echo });
     assert_eq!(world.told(), ["echoed 1"]);
 }
@@ -321,7 +348,7 @@ fn keys_that_do_not_come_are_reported() {
     assert!(world.told().is_empty(), "twice the offer's ten seconds, and two for the link");
     world.sleep(Duration::from_millis(1100));
     assert_eq!(world.told(), ["failed 1 KeysLate"]);
-    assert_eq!(world.push("session", keys().encode()).0, Code::NOT_FOUND, "too late");
+    assert_eq!(world.push("session", keys().encode()).0, Code::CONFLICT, "too late");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::keys::{Suite, TrafficKey};
 use super::post_handshake::{PostHandshake, key_update_message};
 use super::record::{MAX_FRAGMENT, RecordBuffer, write_record};
 use crate::Instant;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -75,8 +76,14 @@ pub struct Session {
 
 /// The keys live exactly as long as the session does.
 enum Life {
-    Alive { tx: TrafficKey, rx: TrafficKey },
+    /// Boxed, so that a session that is moved leaves no copy of its keys behind.
+    Alive(Box<Keys>),
     Over(Fault),
+}
+
+struct Keys {
+    tx: TrafficKey,
+    rx: TrafficKey,
 }
 
 /// What one record was, with the borrow of its content left for later.
@@ -87,12 +94,15 @@ enum Record {
 }
 
 impl Session {
+    /// Bytes that a living session holds on the heap, beside its record buffer.
+    pub const HEAP: usize = size_of::<Keys>();
+
     /// Takes over at `now`, from which the session's lifetime counts.
     pub fn new(handover: Handover, now: Instant) -> Result<Self, HandoverRefused> {
         let (tx, rx) = traffic_keys(&handover)?;
         let lifetime = u64::from(handover.limits.seconds).saturating_mul(1_000_000);
         Ok(Self {
-            life: Life::Alive { tx, rx },
+            life: Life::Alive(Box::new(Keys { tx, rx })),
             incoming: RecordBuffer::default(),
             prefix: handover.prefix,
             prefix_taken: 0,
@@ -204,8 +214,8 @@ impl Session {
     }
 
     fn open_record(&mut self) -> Result<Record, Fault> {
-        let Life::Alive { rx, .. } = &mut self.life else { return Err(self.fault()) };
-        let (kind, range) = self.incoming.open(rx)?;
+        let Life::Alive(keys) = &mut self.life else { return Err(self.fault()) };
+        let (kind, range) = self.incoming.open(&mut keys.rx)?;
         if kind != ContentType::HANDSHAKE && self.handshake.is_partial() {
             return Err(Fault::UnexpectedMessage("another record in the middle of a handshake message"));
         }
@@ -228,8 +238,8 @@ impl Session {
 
     fn receive_handshake(&mut self, range: Range<usize>) -> Result<Record, Fault> {
         if let Some(update) = self.handshake.feed(self.incoming.content(range))? {
-            let Life::Alive { rx, .. } = &mut self.life else { return Err(self.fault()) };
-            rx.update().ok_or(Fault::KeyExhausted)?;
+            let Life::Alive(keys) = &mut self.life else { return Err(self.fault()) };
+            keys.rx.update().ok_or(Fault::KeyExhausted)?;
             self.update_asked = false;
             // One answer serves all requests that came before it could be sent (RFC 8446 section 4.6.3).
             if update.update_requested && self.outgoing.is_empty() && !self.sent_close {
@@ -256,8 +266,8 @@ impl Session {
 
     /// Asks the peer, once, to renew a key that has protected as much as policy allows.
     fn ask_for_update(&mut self) -> Result<(), Fault> {
-        let Life::Alive { rx, .. } = &self.life else { return Err(self.fault()) };
-        let due = rx.records() >= self.limits.records || rx.bytes() >= self.limits.bytes;
+        let Life::Alive(keys) = &self.life else { return Err(self.fault()) };
+        let due = keys.rx.records() >= self.limits.records || keys.rx.bytes() >= self.limits.bytes;
         if due && !self.update_asked && !self.sent_close {
             self.update_asked = true;
             self.answer_update(true)?;
@@ -266,10 +276,10 @@ impl Session {
     }
 
     fn update_due(&self, next: usize) -> bool {
-        let Life::Alive { tx, .. } = &self.life else { return false };
-        let bytes = tx.bytes().saturating_add(next as u64).saturating_add(1 + CONTROL_BYTES);
+        let Life::Alive(keys) = &self.life else { return false };
+        let bytes = keys.tx.bytes().saturating_add(next as u64).saturating_add(1 + CONTROL_BYTES);
         // One record is kept back for the KeyUpdate itself.
-        tx.records().saturating_add(1) >= self.limits.records || bytes > self.limits.bytes
+        keys.tx.records().saturating_add(1) >= self.limits.records || bytes > self.limits.bytes
     }
 
     fn answer_update(&mut self, ask: bool) -> Result<(), Fault> {
@@ -288,30 +298,30 @@ impl Session {
 
     fn write_key_update(&mut self, update_requested: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
         self.write(ContentType::HANDSHAKE, &key_update_message(update_requested), out)?;
-        let Life::Alive { tx, .. } = &mut self.life else { return Err(self.fault()) };
-        tx.update().ok_or(Fault::KeyExhausted)
+        let Life::Alive(keys) = &mut self.life else { return Err(self.fault()) };
+        keys.tx.update().ok_or(Fault::KeyExhausted)
     }
 
     fn write(&mut self, kind: ContentType, content: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Life::Alive { tx, .. } = &mut self.life else { return Err(self.fault()) };
-        write_record(tx, kind, content, out).ok_or(Fault::KeyExhausted)
+        let Life::Alive(keys) = &mut self.life else { return Err(self.fault()) };
+        write_record(&mut keys.tx, kind, content, out).ok_or(Fault::KeyExhausted)
     }
 
     fn expire(&mut self, now: Instant) -> Result<(), Fault> {
-        if matches!(self.life, Life::Alive { .. }) && now >= self.expires {
+        if matches!(self.life, Life::Alive(_)) && now >= self.expires {
             self.end(Fault::SessionExpired);
         }
         match self.life {
-            Life::Alive { .. } => Ok(()),
+            Life::Alive(_) => Ok(()),
             Life::Over(fault) => Err(fault),
         }
     }
 
     /// Tells the peer, erases the keys, and remembers the fault.
     fn fail(&mut self, fault: Fault) -> Fault {
-        if let (Some(alert), Life::Alive { tx, .. }, false) = (fault.alert(), &mut self.life, self.sent_close) {
+        if let (Some(alert), Life::Alive(keys), false) = (fault.alert(), &mut self.life, self.sent_close) {
             // Without a key to say it the connection ends without an alert.
-            let _ = write_record(tx, ContentType::ALERT, &[2, alert.0], &mut self.outgoing);
+            let _ = write_record(&mut keys.tx, ContentType::ALERT, &[2, alert.0], &mut self.outgoing);
         }
         self.end(fault);
         fault
@@ -333,7 +343,7 @@ impl Session {
     fn fault(&self) -> Fault {
         match self.life {
             Life::Over(fault) => fault,
-            Life::Alive { .. } => Fault::Closed,
+            Life::Alive(_) => Fault::Closed,
         }
     }
 }

@@ -29,6 +29,10 @@ pub struct PeerBehaviour {
     pub greeting: Vec<u8>,
     /// Sent instead of TLS.
     pub garbage: Option<Vec<u8>>,
+    /// What it sends reaches the engine although the driver would refuse the record's header.
+    pub bypasses_driver: bool,
+    /// Never answers the SYN.
+    pub unreachable: bool,
     pub alpn: Vec<Vec<u8>>,
     /// Cipher suites it accepts, by code point; empty: all.
     pub cipher_suites: Vec<u16>,
@@ -49,6 +53,8 @@ impl Default for PeerBehaviour {
             stops_after: None,
             greeting: Vec::new(),
             garbage: None,
+            bypasses_driver: false,
+            unreachable: false,
             alpn: Vec::new(),
             cipher_suites: Vec::new(),
         }
@@ -92,9 +98,10 @@ fn authority(name: &str) -> (Issuer<'static, KeyPair>, Vec<u8>) {
 pub struct Peer {
     connection: ServerConnection,
     to_gateway: VecDeque<u8>,
-    records_given: usize,
+    pub records_given: usize,
     stops_after: Option<(usize, Stop)>,
     garbage: bool,
+    bypasses_driver: bool,
     /// What it received as application data.
     pub received: Vec<u8>,
     /// Why it gave up.
@@ -124,6 +131,7 @@ impl Peer {
             records_given: 0,
             stops_after: behaviour.stops_after,
             garbage: garbage.is_some(),
+            bypasses_driver: behaviour.bypasses_driver,
             to_gateway: garbage.unwrap_or_default().into(),
             received: Vec::new(),
             failure: None,
@@ -132,7 +140,7 @@ impl Peer {
 
     /// Bytes of the client.
     pub fn receive(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.failure.is_none() {
+        while !bytes.is_empty() && self.failure.is_none() && !self.garbage {
             self.connection.read_tls(&mut bytes).unwrap();
             if let Err(error) = self.connection.process_new_packets() {
                 self.failure = Some(error.to_string());
@@ -160,15 +168,20 @@ impl Peer {
         self.to_gateway.drain(..).collect()
     }
 
-    /// The next record it sends, if it sends one.
-    pub fn next_record(&mut self) -> Option<Vec<u8>> {
+    /// The header of the next record it sends, if it sends one.
+    pub fn header(&mut self) -> Option<[u8; 5]> {
         self.collect();
         if self.stops_after.is_some_and(|(after, _)| self.records_given >= after) {
             return None;
         }
         let header: Vec<u8> = self.to_gateway.iter().take(5).copied().collect();
-        let [_, _, _, high, low] = header.as_slice() else { return None };
-        let length = 5 + usize::from(u16::from_be_bytes([*high, *low]));
+        header.try_into().ok()
+    }
+
+    /// The next record it sends, if it sends one.
+    pub fn next_record(&mut self) -> Option<Vec<u8>> {
+        let [_, _, _, high, low] = self.header()?;
+        let length = 5 + usize::from(u16::from_be_bytes([high, low]));
         if self.to_gateway.len() < length {
             return None;
         }
@@ -178,6 +191,10 @@ impl Peer {
 
     pub fn is_closed(&self) -> bool {
         self.stops_after.is_some_and(|(after, stop)| stop == Stop::Close && self.records_given >= after)
+    }
+
+    pub fn bypasses_driver(&self) -> bool {
+        self.bypasses_driver
     }
 
     fn collect(&mut self) {

@@ -1,0 +1,193 @@
+//! Does what the gateway wants done, as `src/daemon.rs` and `src/io` do on a real machine.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keyferry::error::{Error, Reason};
+use keyferry::gateway::{FlowEnd, FlowId, HandoverKind, Input, Now, Output};
+use keyferry_parsers::tls::RecordHeader;
+
+use super::peer::Peer;
+use super::{Disk, World};
+
+/// One TCP connection of a device, as the driver sees it.
+pub struct Wire {
+    pub terminal: SocketAddr,
+    pub remote: SocketAddr,
+    pub peer: Option<Peer>,
+    /// The gateway asked for a record and none is there yet.
+    reading: bool,
+    pub handed_over: bool,
+    pub reset: bool,
+    /// What the gateway said to the peer last.
+    pub last_words: Vec<u8>,
+}
+
+impl World {
+    /// Opens TCP for a device, as the kernel would after its SYN.
+    pub fn open_tcp(&mut self, local: SocketAddr, remote: SocketAddr) -> FlowId {
+        self.next += 1;
+        let flow = FlowId(self.next);
+        let wire = Wire {
+            terminal: local,
+            remote,
+            peer: None,
+            reading: false,
+            handed_over: false,
+            reset: false,
+            last_words: Vec::new(),
+        };
+        self.wires.insert(flow, wire);
+        self.tell(Input::FlowOpened { flow, terminal: local, peer: remote });
+        flow
+    }
+
+    /// Ends a handed-over flow, as when both ends have closed.
+    pub fn end_flow(&mut self, flow: FlowId) {
+        self.tell(Input::FlowEnded { flow, end: FlowEnd { up: 1, down: 2 } });
+    }
+
+    /// The disk works again and does what it was asked meanwhile.
+    pub fn thaw(&mut self) {
+        self.disk = Disk::Works;
+        for (ticket, kid, state) in std::mem::take(&mut self.frozen) {
+            self.stored.insert(kid, state);
+            self.tell(Input::Persisted { ticket, durable: true });
+        }
+    }
+
+    /// The resolver answers all that it was asked.
+    pub fn answer_lookups(&mut self) {
+        for (lookup, name) in std::mem::take(&mut self.lookups) {
+            let addresses = self.names.get(&name).cloned().unwrap_or_default();
+            self.tell(Input::Resolved { lookup, addresses });
+        }
+    }
+
+    /// Gives an event to the gateway and does what it wants done.
+    pub fn tell(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.gateway.handle_input(Now { monotonic: self.now, unix: self.unix }, input);
+            loop {
+                match self.gateway.poll_output() {
+                    Output::Timeout(at, _) => {
+                        self.deadline = at;
+                        break;
+                    }
+                    output => inputs.extend(self.act(output)),
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Datagram { path, bytes } => {
+                self.send(path, false, bytes);
+                None
+            }
+            Output::Resolve { lookup, name } if self.resolver_hangs => {
+                self.lookups.push((lookup, name));
+                None
+            }
+            Output::Resolve { lookup, name } => {
+                let addresses = self.names.get(&name).cloned().unwrap_or_default();
+                Some(Input::Resolved { lookup, addresses })
+            }
+            Output::Persist { ticket, kid, state } => {
+                match self.disk {
+                    Disk::Works => self.stored.insert(kid, state.to_vec()),
+                    Disk::Full => None,
+                    Disk::Hangs => {
+                        self.frozen.push((ticket, kid, state.to_vec()));
+                        return None;
+                    }
+                };
+                Some(Input::Persisted { ticket, durable: self.disk == Disk::Works })
+            }
+            Output::ConnectPeer(flow) => {
+                self.connects += 1;
+                self.connect_peer(flow)
+            }
+            Output::ReadPeer(flow) => {
+                self.wires.get_mut(&flow)?.reading = true;
+                self.read_peer(flow)
+            }
+            Output::Step(step) => {
+                let stepped = Box::new(step.run(self.unix));
+                Some(Input::Stepped { stepped, queue_time: Duration::ZERO, crypto_time: Duration::from_micros(200) })
+            }
+            Output::WritePeer { flow, bytes } => {
+                self.wires.get_mut(&flow)?.peer.as_mut()?.receive(&bytes);
+                self.read_peer(flow)
+            }
+            Output::HandOver(flow) => Some(self.hand_over(flow)),
+            Output::Reset { flow, last_words } => {
+                let wire = self.wires.get_mut(&flow)?;
+                assert!(!wire.reset, "reset twice");
+                wire.reset = true;
+                if let Some(peer) = &mut wire.peer {
+                    peer.receive(&last_words);
+                }
+                wire.last_words = last_words;
+                None
+            }
+            Output::Bind { terminal, address } => {
+                assert!(self.bound.insert((terminal, address)), "bound twice");
+                None
+            }
+            Output::Unbind { terminal, address } => {
+                self.bound.remove(&(terminal, address));
+                None
+            }
+            Output::Timeout(..) => None,
+        }
+    }
+
+    fn connect_peer(&mut self, flow: FlowId) -> Option<Input> {
+        let wire = self.wires.get_mut(&flow)?;
+        let Some(behaviour) = self.peers.get(&wire.remote) else {
+            let error = Error::new(Reason::PEER_REFUSED, "nobody listens there");
+            return Some(Input::FlowFailed { flow, error });
+        };
+        if behaviour.unreachable {
+            return None;
+        }
+        wire.peer = Some(Peer::new(&self.pki, behaviour));
+        Some(Input::PeerConnected(flow))
+    }
+
+    fn read_peer(&mut self, flow: FlowId) -> Option<Input> {
+        let wire = self.wires.get_mut(&flow)?;
+        if !wire.reading || wire.reset {
+            return None;
+        }
+        let peer = wire.peer.as_mut()?;
+        let header = peer.header();
+        if header.is_some_and(|header| RecordHeader::parse(&header).is_err()) && !peer.bypasses_driver() {
+            wire.reading = false;
+            let error = Error::new(Reason::PEER_MALFORMED, "the peer does not speak TLS here");
+            return Some(Input::FlowFailed { flow, error });
+        }
+        if let Some(record) = peer.next_record() {
+            wire.reading = false;
+            return Some(Input::PeerRecord { flow, record });
+        }
+        if peer.is_closed() {
+            wire.reading = false;
+            let error = Error::new(Reason::PEER_CLOSED, "the peer closed");
+            return Some(Input::FlowFailed { flow, error });
+        }
+        None
+    }
+
+    fn hand_over(&mut self, flow: FlowId) -> Input {
+        let wire = self.wires.get_mut(&flow).unwrap();
+        wire.handed_over = true;
+        let peer = wire.peer.as_mut().filter(|_| self.drains_prefix);
+        let prefix = peer.map(Peer::drain).unwrap_or_default();
+        Input::HandedOver { flow, kind: HandoverKind::Relay("relay"), prefix }
+    }
+}

@@ -1,0 +1,330 @@
+//! Gateway, terminals and TLS peers in memory, with virtual time and a lossy link between gateway and
+//! terminals.
+//!
+//! ```text
+//! device    a terminal: the device library and what it was told
+//! driver    what src/daemon.rs is on a real machine: does what the gateway wants done
+//! peer      an unmodified TLS server, well or badly behaved
+//! attacker  opens recorded datagrams with stolen keys, by its own reading of RFC 8613
+//! ```
+
+mod attacker;
+mod device;
+mod driver;
+mod peer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use keyferry::gateway::{FlowId, Gateway, Input, LookupId, Settings, Ticket};
+use keyferry::policy::{AddressGuard, Network, Policy, Rule, TerminalPattern, Trust};
+use keyferry::terminals::{Path, TerminalId, TerminalRecord};
+use keyferry_channel::{ChannelKey, Id, Instant, State};
+use keyferry_parsers::tls::{CipherSuite, NamedGroup};
+
+pub use attacker::{Datagram, Thief};
+pub use device::{Device, Keys, read};
+pub use driver::Wire;
+pub use peer::{PeerBehaviour, Pki, Stop};
+
+pub const GATEWAY_ID: &[u8] = &[0];
+pub const SERVER: &str = "server.example";
+/// Long enough for a session over an undisturbed link.
+pub const A_WHILE: Duration = Duration::from_secs(2);
+
+/// What happens to datagrams between terminals and gateway.
+#[derive(Clone, Copy, Default)]
+pub struct Link {
+    pub loss_percent: u8,
+    pub duplicate_percent: u8,
+    pub delay: Duration,
+    /// On top of `delay`, at random.
+    pub jitter: Duration,
+}
+
+/// What the gateway's disk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    Works,
+    /// Every write fails at once.
+    Full,
+    /// Writes are neither done nor refused until [`World::thaw`].
+    Hangs,
+}
+
+/// A channel datagram that was sent, whether it arrived or not.
+#[derive(Clone)]
+pub struct Recorded {
+    pub to_gateway: bool,
+    pub path: Path,
+    pub bytes: Vec<u8>,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub unix: Duration,
+    pub gateway: Gateway,
+    pub devices: Vec<Device>,
+    pub wires: BTreeMap<FlowId, Wire>,
+    /// Which server is at which address.
+    pub peers: BTreeMap<SocketAddr, PeerBehaviour>,
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    pub resolver_hangs: bool,
+    pub link: Link,
+    /// The gateway's store: channel states, encoded.
+    pub stored: BTreeMap<Id, Vec<u8>>,
+    pub disk: Disk,
+    pub recorded: Vec<Recorded>,
+    pub bound: BTreeSet<(TerminalId, IpAddr)>,
+    /// How often the gateway wanted a connection to a peer.
+    pub connects: usize,
+    /// What the gateway drains from the peer on its way out goes with the keys.
+    pub drains_prefix: bool,
+    pub pki: Pki,
+    plan: Plan,
+    frozen: Vec<(Ticket, Id, Vec<u8>)>,
+    lookups: Vec<(LookupId, String)>,
+    in_flight: BTreeMap<(Instant, u64), (Path, bool, Vec<u8>)>,
+    deadline: Option<Instant>,
+    random: u64,
+    next: u64,
+}
+
+/// What a gateway is made from, for the next one after a restart.
+struct Plan {
+    settings: Settings,
+    policy: Policy,
+    guard: AddressGuard,
+}
+
+impl World {
+    /// A gateway with one rule: every terminal may reach [`SERVER`] at 10.7.2.2:443, where a server waits.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, |_| {}, |_| {})
+    }
+
+    /// The same, with settings and the rule adjusted.
+    pub fn with(seed: u64, settings: impl FnOnce(&mut Settings), rule: impl FnOnce(&mut Rule)) -> Self {
+        let pki = Pki::new();
+        let mut first = rule_for(&pki);
+        rule(&mut first);
+        Self::with_rules(seed, settings, pki, vec![first])
+    }
+
+    pub fn with_rules(seed: u64, adjust: impl FnOnce(&mut Settings), pki: Pki, rules: Vec<Rule>) -> Self {
+        let mut settings = settings();
+        adjust(&mut settings);
+        let mut guard = AddressGuard::new(vec!["192.168.77.0/24".parse::<Network>().unwrap()]);
+        guard.set_gateway([ip("10.7.1.1"), ip("10.7.2.1")]);
+        guard.set_terminal_networks(["10.7.1.0/24".parse::<Network>().unwrap()]);
+        let plan = Plan { settings, policy: Policy::new(1, rules), guard };
+        let peers = BTreeMap::from([(server_address(), PeerBehaviour::default())]);
+        Self {
+            now: Instant::from_micros(1),
+            unix: Duration::from_secs(1_800_000_000),
+            gateway: plan.gateway(seed),
+            devices: Vec::new(),
+            wires: BTreeMap::new(),
+            peers,
+            names: BTreeMap::from([(SERVER.to_owned(), vec![server_address().ip()])]),
+            resolver_hangs: false,
+            link: Link { delay: Duration::from_millis(10), ..Link::default() },
+            stored: BTreeMap::new(),
+            disk: Disk::Works,
+            recorded: Vec::new(),
+            bound: BTreeSet::new(),
+            connects: 0,
+            drains_prefix: false,
+            pki,
+            plan,
+            frozen: Vec::new(),
+            lookups: Vec::new(),
+            in_flight: BTreeMap::new(),
+            deadline: None,
+            random: seed ^ 0x5eed,
+            next: 0,
+        }
+    }
+
+    /// Admits a terminal `meter-N` at 10.7.1.(10+N) and returns its index.
+    pub fn add_device(&mut self) -> usize {
+        let address = SocketAddr::new(ip(&format!("10.7.1.{}", 10 + self.devices.len())), 5683);
+        self.add_device_at(address, |record| record.addresses = vec![address.ip()])
+    }
+
+    /// Admits a terminal that speaks from `address`; `adjust` says what the operator entered.
+    pub fn add_device_at(&mut self, address: SocketAddr, adjust: impl FnOnce(&mut TerminalRecord)) -> usize {
+        let index = self.devices.len();
+        let key = ChannelKey::from_bytes([index as u8 + 1; 32]);
+        let mut record = TerminalRecord {
+            id: TerminalId::try_from(format!("meter-{index}").as_str()).unwrap(),
+            kid: Id::try_from([1, index as u8].as_slice()).unwrap(),
+            group: None,
+            addresses: Vec::new(),
+            interface: None,
+            mac: None,
+            shared_address: false,
+            created: 0,
+            revoked: None,
+        };
+        adjust(&mut record);
+        self.stored.insert(record.kid, State::new(key.clone()).encode().to_vec());
+        self.tell(Input::Admit { record: Box::new(record.clone()), state: Box::new(State::new(key.clone())) });
+        let seed = self.random_number();
+        self.devices.push(Device::new(record, address, State::new(key), seed, self.now));
+        index
+    }
+
+    /// The gateway dies and comes back with what is on its disk. Its connections are gone.
+    pub fn restart_gateway(&mut self) {
+        let seed = self.random_number();
+        self.gateway = self.plan.gateway(seed);
+        self.frozen.clear();
+        self.lookups.clear();
+        self.deadline = None;
+        self.wires.values_mut().for_each(|wire| wire.reset = true);
+        for record in self.devices.iter().map(|device| device.record.clone()).collect::<Vec<_>>() {
+            let state = State::decode(&self.stored[&record.kid]).unwrap();
+            self.tell(Input::Admit { record: Box::new(record), state: Box::new(state) });
+        }
+    }
+
+    /// Runs until nothing is left to do, at most `limit` of virtual time.
+    pub fn run(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        loop {
+            let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
+            let devices = self.devices.iter_mut().filter_map(Device::deadline).min();
+            let Some(at) = [arrival, self.deadline, devices].into_iter().flatten().min().filter(|at| *at <= end) else {
+                return self.advance_to(end);
+            };
+            self.advance_to(at.max(self.now));
+        }
+    }
+
+    fn advance_to(&mut self, at: Instant) {
+        self.unix += at.saturating_duration_since(self.now);
+        self.now = at;
+        while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= at) {
+            let (path, to_gateway, bytes) = entry.remove();
+            if to_gateway {
+                self.tell(Input::Datagram { path, bytes });
+            } else {
+                self.arrive(path, &bytes);
+            }
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= at) {
+            self.tell(Input::Timeout);
+            let later = self.deadline.is_none_or(|deadline| deadline > at);
+            assert!(later, "the gateway wants to be woken again at the moment it was woken");
+        }
+        self.wake_devices();
+    }
+
+    /// Sends bytes from a device to the gateway, or back, over the link.
+    pub fn send(&mut self, path: Path, to_gateway: bool, bytes: Vec<u8>) {
+        self.recorded.push(Recorded { to_gateway, path, bytes: bytes.clone() });
+        let copies = 1 + u8::from(self.chance(self.link.duplicate_percent));
+        for _ in 0..copies {
+            if self.chance(self.link.loss_percent) {
+                continue;
+            }
+            let jitter = self.link.jitter.mul_f64(f64::from(self.roll(1000)) / 1000.0);
+            self.next += 1;
+            self.in_flight.insert((self.now + self.link.delay + jitter, self.next), (path, to_gateway, bytes.clone()));
+        }
+    }
+
+    /// Datagrams that the gateway has sent.
+    pub fn sent(&self) -> usize {
+        self.recorded.iter().filter(|datagram| !datagram.to_gateway).count()
+    }
+
+    fn chance(&mut self, percent: u8) -> bool {
+        percent > 0 && self.roll(100) < u32::from(percent)
+    }
+
+    /// Between 0 and `sides - 1`.
+    pub fn roll(&mut self, sides: u32) -> u32 {
+        (self.random_number() >> 32) as u32 % sides
+    }
+
+    fn random_number(&mut self) -> u64 {
+        next_random(&mut self.random)
+    }
+}
+
+impl Plan {
+    fn gateway(&self, seed: u64) -> Gateway {
+        let mut counter = seed;
+        let random = move |out: &mut [u8]| {
+            out.iter_mut().for_each(|byte| *byte = (next_random(&mut counter) >> 24) as u8);
+        };
+        let Self { settings, policy, guard } = self;
+        Gateway::new(settings.clone(), policy.clone(), guard.clone(), None, Box::new(random)).unwrap()
+    }
+}
+
+/// The gateway's channel address.
+pub fn channel_address() -> SocketAddr {
+    SocketAddr::new(ip("10.7.1.1"), 5683)
+}
+
+/// Where [`SERVER`] is.
+pub fn server_address() -> SocketAddr {
+    SocketAddr::new(ip("10.7.2.2"), 443)
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The path of a datagram from `remote` to the gateway.
+pub fn from(remote: SocketAddr) -> Path {
+    Path { remote, local: channel_address() }
+}
+
+/// The rule that every world begins with.
+pub fn rule_for(pki: &Pki) -> Rule {
+    Rule {
+        name: SERVER.to_owned(),
+        addresses: Vec::new(),
+        ports: vec![443],
+        terminals: vec![TerminalPattern::Any],
+        trust: Trust { name: "lab".to_owned(), anchors: vec![pki.anchor()], pins: Vec::new() }.into(),
+        alpn: Vec::new(),
+        without_request: false,
+        key_exchange: vec![NamedGroup::X25519],
+        cipher_suites: vec![
+            CipherSuite::TLS_AES_128_GCM_SHA256,
+            CipherSuite::TLS_AES_256_GCM_SHA384,
+            CipherSuite::TLS_CHACHA20_POLY1305_SHA256,
+        ],
+        session_seconds: 86_400,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        gateway_id: Id::try_from(GATEWAY_ID).unwrap(),
+        handovers_per_epoch: 8,
+        epoch_lifetime: Duration::from_secs(86_400),
+        handshake_time: Duration::from_secs(10),
+        offer_time: Duration::from_secs(10),
+        lookup_time: Duration::from_secs(2),
+        delivery_time: Duration::from_secs(60),
+        handshakes_per_second: 1000,
+        pending_per_terminal: 1000,
+        pending: 4096,
+    }
+}
+
+/// splitmix64: repeatable, and good enough to lose packets by.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
