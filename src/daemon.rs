@@ -12,19 +12,18 @@ use std::time::Duration;
 use keyferry_channel::State;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Reason};
 use crate::gateway::{Gateway, Input, Output, Settings};
-use crate::io::admin::{AdminRequest, AdminResponse, AdminSocket, Call, LiveTerminal, ShownTerminal};
-use crate::io::clock::{Clock, unix_seconds};
+use crate::io::admin::{AdminSocket, Call, Contact};
+use crate::io::clock::Clock;
 use crate::io::path::{Binding, Command, Flows, Relay, Rules, listen};
 use crate::io::persist::{Persister, Write};
-use crate::io::store::enrol::{self, NewTerminal, NotEnrolled};
-use crate::io::store::{Change, Store};
+use crate::io::store::Store;
 use crate::io::udp::Channel;
 use crate::io::workers::Workers;
-use crate::io::{host, keylog::KeyLogFile, report};
+use crate::io::{host, keylog::KeyLogFile};
 use crate::policy::{AddressGuard, Network, Policy};
 use crate::terminals::{TerminalId, TerminalRecord};
 use crate::tls::KeyLog;
@@ -82,8 +81,8 @@ struct Driver {
     gateway: Gateway,
     clock: Clock,
     rules: Rules,
-    gateway_id: keyferry_channel::Id,
-    channel_addresses: Vec<SocketAddr>,
+    /// What a new terminal is told of us.
+    contact: Contact,
     store: Arc<Mutex<Store>>,
     records: BTreeMap<TerminalId, TerminalRecord>,
     channel: Channel,
@@ -122,8 +121,7 @@ impl Driver {
             gateway,
             clock,
             rules,
-            gateway_id,
-            channel_addresses: plan.channel,
+            contact: Contact { gateway_id, listen: plan.channel },
             records: BTreeMap::new(),
             flows: Flows::new(Relay, input_sender.clone()),
             workers: Workers::start(plan.workers, &input_sender)
@@ -142,7 +140,7 @@ impl Driver {
         }
         tracing::info!(
             terminals = driver.records.len(),
-            channel = ?driver.channel_addresses,
+            channel = ?driver.contact.listen,
             interfaces = ?driver.rules.terminal_interfaces,
             "gateway is up"
         );
@@ -165,7 +163,7 @@ impl Driver {
             tokio::select! {
                 Some(input) = self.inputs.recv() => self.tell(input),
                 Some(stream) = self.connections.recv() => self.accepted(stream),
-                Some((request, reply)) = self.calls.recv() => self.answer(request, reply),
+                Some(call) = self.calls.recv() => self.answer(call),
                 () = asleep => self.tell(Input::Timeout),
                 _ = host_check.tick() => look_at_host(&mut self.gateway, &self.rules),
                 _ = terminate.recv() => break,
@@ -227,23 +225,6 @@ impl Driver {
     fn admit(&mut self, record: TerminalRecord, state: State) {
         self.records.insert(record.id.clone(), record.clone());
         self.tell(Input::Admit { record: Box::new(record), state: Box::new(state) });
-    }
-
-    fn answer(&mut self, request: AdminRequest, reply: oneshot::Sender<AdminResponse>) {
-        let response = match request {
-            AdminRequest::Stats => {
-                AdminResponse::Stats(report::json(self.gateway.stats(), self.gateway.view(), self.uptime()))
-            }
-            AdminRequest::Prometheus => {
-                AdminResponse::Text(report::prometheus(self.gateway.stats(), self.gateway.view(), self.uptime()))
-            }
-            AdminRequest::TerminalAdd(new) => self.add_terminal(&new),
-            AdminRequest::TerminalList => self.list_terminals(),
-            AdminRequest::TerminalShow { id } => self.show_terminal(&id),
-            AdminRequest::TerminalRevoke { id } => self.revoke_terminal(&id),
-        };
-        // The operator may have given up; then nobody waits for the answer.
-        let _ = reply.send(response);
     }
 }
 

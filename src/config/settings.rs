@@ -9,7 +9,7 @@ use keyferry_channel::Id;
 use super::section::{Located, Mistake, Section};
 use super::{Channel, Gateway, Host, Limits, Network, Surroundings};
 use crate::hex;
-use crate::io::files;
+use crate::io::host;
 use crate::policy::{self, BadNetwork};
 
 /// Longest name of a Linux network interface (IFNAMSIZ less the final zero).
@@ -156,7 +156,7 @@ fn check_interfaces(section: &Section<'_>, interfaces: &[Located<String>], surro
     }
     no_duplicates(section, key, interfaces);
     for item in interfaces {
-        if surroundings.host == Host::This && !files::interface_exists(&item.value) {
+        if surroundings.host == Host::This && !host::interface_exists(&item.value) {
             let what = format!("this machine has no interface {} now", item.value);
             section.warning(&item.span, key, what, "`ip link` shows the names; `check --elsewhere` skips this check");
         }

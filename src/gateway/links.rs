@@ -1,6 +1,9 @@
 //! The channels of all terminals: which terminal a datagram belongs to, and what its endpoint wants done.
 
-use keyferry_channel::{self as channel, Event, Instant, Peek, State};
+use std::time::Duration;
+
+use keyferry_channel::{self as channel, Event, Instant, Method, Peek, RequestId, State};
+use keyferry_parsers::messages::Echo;
 
 use zeroize::Zeroizing;
 
@@ -8,6 +11,9 @@ use super::timers::Timer;
 use super::{Gateway, Output, Ticket};
 use crate::stats::count;
 use crate::terminals::{ARRIVALS, Link, LinkOutput, Move, Path, TerminalId, TerminalRecord};
+
+/// How often channel keys of age are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 impl Gateway {
     /// A stranger's datagram is counted and forgotten: no answer tells an unknown terminal from a revoked
@@ -66,6 +72,26 @@ impl Gateway {
         let mut seed = [0; 32];
         (self.random)(&mut seed);
         Link::new(settings, state, seed, now)
+    }
+
+    /// A key that has served its time advances with the next request. Where a terminal is quiet, that is an
+    /// echo of ours; one that is never heard keeps its key until it is.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.timers.set(Timer::Sweep, Some(now + SWEEP_INTERVAL));
+        let due = self.terminals.iter().filter(|terminal| terminal.path.is_some() && terminal.link.is_epoch_due(now));
+        let due: Vec<TerminalId> = due.map(|terminal| terminal.record.id.clone()).collect();
+        for id in due {
+            let input = channel::Input::Request {
+                id: RequestId(self.number()),
+                code: Method::POST,
+                path: &["kf", "echo"],
+                payload: Echo(Vec::new()).encode(),
+                handover: false,
+            };
+            if let Err(refused) = self.tell(now, &id, input) {
+                tracing::debug!(terminal = %id, %refused, "echo not sent");
+            }
+        }
     }
 
     /// Hands an input to a terminal's channel and notes that it has something to say.

@@ -352,6 +352,7 @@ impl Gateway {
                 Timer::Lookup(lookup) => self.resolved(now, lookup, Vec::new()),
                 Timer::Offer(session) => self.offer_lapsed(now, session),
                 Timer::Flow(flow) => self.flow_timeout(now, flow),
+                Timer::Sweep => self.sweep(now),
             }
         }
     }

@@ -66,6 +66,9 @@ impl Gateway {
     /// A terminal is in the store: from now on its channel is answered.
     pub(super) fn admit(&mut self, now: Instant, record: TerminalRecord, state: State) {
         self.revoke(now, &record.id);
+        if self.terminals.is_empty() {
+            self.sweep(now);
+        }
         let quota = Quota::new(self.settings.handshakes_per_second, now);
         let link = self.link(now, &record, state);
         self.terminals.insert(Terminal {

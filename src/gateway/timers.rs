@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Offer(SessionId),
     /// A flow has not reached its next phase yet.
     Flow(FlowId),
+    /// Channel keys that are due to advance are looked for.
+    Sweep,
 }
 
 /// The deadlines, at most one for each [`Timer`].
@@ -60,6 +62,7 @@ impl Timers {
             Some((at, Timer::Lookup(_))) => (Some(*at), "name lookup"),
             Some((at, Timer::Offer(_))) => (Some(*at), "terminal opens TCP"),
             Some((at, Timer::Flow(_))) => (Some(*at), "handshake deadline"),
+            Some((at, Timer::Sweep)) => (Some(*at), "channel keys of age"),
         }
     }
 }

@@ -28,3 +28,8 @@ pub fn look(terminal_interfaces: &[String]) -> Host {
     }
     host
 }
+
+/// Whether this network namespace has an interface of that name now.
+pub fn interface_exists(name: &str) -> bool {
+    interfaces().iter().any(|interface| interface.name == name)
+}

@@ -42,7 +42,7 @@ pub struct PeerQuery<'a> {
     pub port: u16,
     /// The name to ask the peer for (SNI), where it differs from `peer`.
     pub server_name: Option<&'a str>,
-    /// The application protocols the terminal speaks, best first; empty: it leaves that to the policy.
+    /// The application protocols the terminal speaks, best first; empty: it wants no ALPN.
     pub alpn: &'a [String],
 }
 

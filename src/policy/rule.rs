@@ -23,7 +23,8 @@ pub struct Rule {
     pub terminals: Vec<TerminalPattern>,
     /// What the peer's certificate is judged by.
     pub trust: Arc<Trust>,
-    /// Application protocols that may be spoken, best first; empty: any, and none is offered unasked.
+    /// Application protocols that may be spoken, best first; empty: any. Offered unasked only for
+    /// connections opened without a request.
     pub alpn: Vec<String>,
     /// Whether a TCP connection opened without `/kf/connect` is served.
     pub without_request: bool,
@@ -77,12 +78,10 @@ impl Rule {
         self.terminals.iter().any(|pattern| pattern.covers(terminal))
     }
 
-    /// The protocols to offer to a peer for a terminal that asks for `wanted`, in its order.
+    /// The protocols to offer to a peer for a terminal that asks for `wanted`, in its order; none unasked,
+    /// since the terminal would not know what to do with the peer's choice.
     pub(super) fn offer_alpn(&self, wanted: &[String]) -> Result<Vec<String>, Error> {
-        if wanted.is_empty() {
-            return Ok(self.alpn.clone());
-        }
-        if self.alpn.is_empty() {
+        if wanted.is_empty() || self.alpn.is_empty() {
             return Ok(wanted.to_vec());
         }
         let offer: Vec<String> = wanted.iter().filter(|protocol| self.alpn.contains(protocol)).cloned().collect();

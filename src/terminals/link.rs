@@ -82,6 +82,11 @@ impl Link {
         self.persistence = if durable { Persistence::Durable } else { Persistence::Failed(now + PERSIST_RETRY) };
     }
 
+    /// Whether the channel key has served its time and advances with the next request.
+    pub fn is_epoch_due(&self, now: Instant) -> bool {
+        self.endpoint.is_epoch_due(now)
+    }
+
     /// The durable part of the channel, for the operator's eyes: no key leaves with it.
     pub fn epoch(&self) -> u32 {
         self.endpoint.state().epoch

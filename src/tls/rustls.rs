@@ -22,7 +22,7 @@ use rustls::{
 };
 use subtle::ConstantTimeEq;
 
-use super::profile::{KeyLog, Offer, Profile, ServerIdentity};
+use super::profile::{KeyLog, Offer, Profile, ServerIdentity, Pin};
 use super::refusal::{oversized, refusal};
 use super::verifier::Verifier;
 use super::{Established, Handshake, Progress};
@@ -289,9 +289,11 @@ fn ambiguous() -> Error {
 
 /// By what the verifier, which has said yes, was convinced.
 fn proved_peer(verifier: &Verifier, leaf: Option<&Vec<u8>>, server: &ServerIdentity) -> ProvedPeer {
-    match leaf.and_then(|leaf| verifier.pin_of(leaf)) {
-        Some(pin) => ProvedPeer { method: ProofMethod::PINNED_KEY, identity: pin.to_string() },
-        None => ProvedPeer { method: ProofMethod::CA_VERIFIED_NAME, identity: server.to_string() },
+    match leaf.and_then(|leaf| Pin::of_certificate(leaf)) {
+        Some(pin) if !verifier.proves_name() => {
+            ProvedPeer { method: ProofMethod::PINNED_KEY, identity: pin.to_string() }
+        }
+        _ => ProvedPeer { method: ProofMethod::CA_VERIFIED_NAME, identity: server.to_string() },
     }
 }
 

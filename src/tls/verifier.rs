@@ -1,4 +1,4 @@
-//! Judges the peer's certificate: a chain to a trust anchor, or a pinned key.
+//! Judges the peer's certificate: a chain to a trust anchor, a pinned key, or both.
 
 use std::sync::Arc;
 
@@ -44,12 +44,9 @@ impl Verifier {
         Ok(Self { chain, pins: trust.pins.clone(), algorithms: provider.signature_verification_algorithms })
     }
 
-    /// The pin that this certificate satisfies, if any.
-    pub(super) fn pin_of(&self, leaf: &[u8]) -> Option<Pin> {
-        if self.pins.is_empty() {
-            return None;
-        }
-        Pin::of_certificate(leaf).filter(|pin| self.pins.contains(pin))
+    /// Whether the name in the certificate is part of the proof, and not the key alone.
+    pub(super) fn proves_name(&self) -> bool {
+        self.chain.is_some()
     }
 }
 
@@ -62,15 +59,15 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.pin_of(end_entity).is_some() {
-            check_validity(end_entity, now)?;
-            return Ok(ServerCertVerified::assertion());
+        if !self.pins.is_empty() {
+            let pin = Pin::of_certificate(end_entity);
+            if !pin.is_some_and(|pin| self.pins.contains(&pin)) {
+                return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pin)))).into());
+            }
         }
         match &self.chain {
             Some(chain) => chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            None => {
-                Err(CertificateError::Other(OtherError(Arc::new(NotPinned(Pin::of_certificate(end_entity))))).into())
-            }
+            None => Ok(check_validity(end_entity, now).map(|()| ServerCertVerified::assertion())?),
         }
     }
 

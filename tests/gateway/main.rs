@@ -4,3 +4,8 @@
 mod world;
 
 mod handover;
+mod forbidden;
+mod refused_peers;
+mod forward_secrecy;
+mod replay;
+mod strangers;

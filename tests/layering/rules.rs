@@ -40,6 +40,7 @@ const DAEMON: &[&[&str]] = &[
     &["tokio", "runtime"],
     &["tokio", "select"],
     &["tokio", "signal"],
+    &["tokio", "spawn"],
     &["tokio", "sync"],
     &["tokio", "task"],
     &["tokio", "time"],

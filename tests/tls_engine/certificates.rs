@@ -168,6 +168,18 @@ fn a_key_that_is_not_pinned() {
 }
 
 #[test]
+fn with_anchor_and_pin_both_must_hold() {
+    let pki = Pki::new();
+    let identity = pki.server();
+    let other_key = Trust { pins: vec![pki.server().pin()], ..pki.trust() };
+    let own_pin = identity.pin().to_string();
+    refused(other_key, &identity, Reason::CERTIFICATE_NOT_PINNED, Alert::CertificateUnknown, &[NAME, &own_pin]);
+    let other_anchor = Trust { pins: vec![identity.pin()], ..Pki::new().trust() };
+    let outcome = play(client(other_anchor).start(&offer()).unwrap(), server_config(&identity));
+    assert!(outcome.result.is_err());
+}
+
+#[test]
 fn a_pinned_key_in_a_certificate_out_of_its_time() {
     let pki = Pki::new();
     let expired = leaf(&pki, |params| params.not_after = date_time_ymd(2030, 6, 14));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyferry::crypto::{GROUPS, SUITES};
 use keyferry::error::Reason;
-use keyferry::tls::{Client, Offer, Profile, ServerIdentity};
+use keyferry::tls::{Client, Offer, Profile, ServerIdentity, Trust};
 use keyferry_parsers::messages::ProofMethod;
 use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType};
@@ -168,11 +168,11 @@ fn a_pinned_key_needs_neither_ca_nor_name() {
 }
 
 #[test]
-fn beside_a_pin_the_anchors_still_count() {
+fn with_anchor_and_pin_the_name_is_proved() {
     let pki = Pki::new();
-    let mut trust = pki.trust();
-    trust.pins = vec![Pki::new().server().pin()];
-    let established = play(client(trust).start(&offer()).unwrap(), server_config(&pki.server())).established();
+    let identity = pki.server();
+    let trust = Trust { pins: vec![Pki::new().server().pin(), identity.pin()], ..pki.trust() };
+    let established = play(client(trust).start(&offer()).unwrap(), server_config(&identity)).established();
     assert_eq!(established.peer.method, ProofMethod::CA_VERIFIED_NAME);
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use xtask::lab::workspace;
 
 /// The cargo that runs us, or the one on the path; in the workspace's root.
@@ -28,6 +29,25 @@ pub fn target_directory() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2);
     Ok(target.context("this program is in no target directory")?.to_owned())
+}
+
+/// Package and name of every target of a kind (`bench`, `test`) in the workspace.
+pub fn targets(kind: &str) -> Result<Vec<(String, String)>> {
+    let mut command = cargo();
+    command.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&xtask::lab::finish(&mut command)?)?;
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    let mut found = Vec::new();
+    for package in packages.context("cargo metadata has no packages")? {
+        let targets = package.get("targets").and_then(Value::as_array);
+        for target in targets.into_iter().flatten() {
+            let text = |value: &Value, path| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+            if text(target, "/kind/0").as_deref() == Some(kind) {
+                found.extend(text(package, "/name").zip(text(target, "/name")));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Runs a command with our own output; fails when it fails.

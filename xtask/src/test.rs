@@ -15,7 +15,7 @@ use steps::{STEPS, Step};
 /// What was typed.
 #[derive(Args)]
 pub struct Options {
-    /// A step's name (see --list), or a part of the names of tests to run.
+    /// A step's name (see --list), or a part of the names of test files or of tests to run.
     filter: Option<String>,
     /// Show the steps and end.
     #[arg(long)]

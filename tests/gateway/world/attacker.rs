@@ -1,6 +1,8 @@
 //! Somebody who recorded the channel and stole the gateway's disk. Written from RFC 8613 and
 //! `channel/PROTOCOL.md`, not with the channel's own code, so that a mistake there cannot hide here.
 
+use std::collections::BTreeMap;
+
 use aes::Aes128;
 use ccm::Ccm;
 use ccm::aead::{Aead, KeyInit, Payload};
@@ -8,13 +10,18 @@ use ccm::consts::{U8, U13};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
+use super::Recorded;
+
 /// AES-CCM-16-64-128.
 type Cipher = Ccm<Aes128, U8, U13>;
 const ALG_AEAD: u8 = 10;
 
-/// A channel request, taken apart as far as it is in the clear.
+/// A protected channel message, taken apart as far as it is in the clear.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Datagram {
+    pub is_request: bool,
+    pub token: Vec<u8>,
+    /// Empty in a response that shares its request's nonce.
     pub partial_iv: Vec<u8>,
     pub kid_context: Vec<u8>,
     pub kid: Vec<u8>,
@@ -22,55 +29,71 @@ pub struct Datagram {
 }
 
 /// A channel key and the number of its epoch: with them all later ones can be derived.
+#[derive(Clone)]
 pub struct Thief {
     pub epoch: u32,
     pub key: [u8; 32],
 }
 
 impl Datagram {
-    /// Reads a protected request; `None` for answers and acknowledgements.
-    pub fn request(bytes: &[u8]) -> Option<Self> {
+    /// Reads a protected message; `None` for empty acknowledgements.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (&first, rest) = bytes.split_first()?;
-        let token_length = usize::from(first & 0x0f);
-        if rest.first() != Some(&0x02) {
-            return None;
-        }
-        let mut options = rest.get(3 + token_length..)?;
+        let (&code, rest) = rest.split_first()?;
+        let (token, mut options) = rest.get(2..)?.split_at_checked(usize::from(first & 0x0f))?;
         let (mut number, mut oscore) = (0, None);
         while let Some((&byte, after)) = options.split_first().filter(|(byte, _)| **byte != 0xff) {
             let (delta, after) = extended(byte >> 4, after)?;
             let (length, after) = extended(byte & 0x0f, after)?;
             let (value, after) = after.split_at_checked(length)?;
             number += delta;
-            oscore = oscore.or_else(|| (number == 9).then(|| value.to_vec()));
+            oscore = oscore.or((number == 9).then_some(value));
             options = after;
         }
-        let oscore = oscore?;
-        let (flags, rest) = oscore.split_first()?;
+        let (flags, rest) = oscore?.split_first().unwrap_or((&0, &[]));
         let (partial_iv, rest) = rest.split_at_checked(usize::from(flags & 7))?;
-        let (kid_context, kid) = if flags & 0x10 == 0 {
-            (&[][..], rest)
-        } else {
-            let (length, rest) = rest.split_first()?;
-            rest.split_at_checked(usize::from(*length))?
+        let (kid_context, kid) = match rest.split_first().filter(|_| flags & 0x10 != 0) {
+            Some((length, rest)) => rest.split_at_checked(usize::from(*length))?,
+            None => (&[][..], rest),
         };
-        let ciphertext = options.get(1..)?.to_vec();
-        Some(Self { partial_iv: partial_iv.to_vec(), kid_context: kid_context.to_vec(), kid: kid.to_vec(), ciphertext })
+        Some(Self {
+            is_request: code == 0x02,
+            token: token.to_vec(),
+            partial_iv: partial_iv.to_vec(),
+            kid_context: kid_context.to_vec(),
+            kid: kid.to_vec(),
+            ciphertext: options.get(1..)?.to_vec(),
+        })
     }
 
     pub fn epoch(&self) -> u32 {
         self.kid_context.iter().fold(0, |epoch, byte| epoch << 8 | u32::from(*byte))
     }
+}
 
-    /// All that, together with the sender's key, must never come twice.
-    pub fn nonce(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-        (self.kid_context.clone(), self.kid.clone(), self.partial_iv.clone())
+/// No sender may protect two messages under one nonce. Sequence numbers run on across epochs, so a Partial IV
+/// names one message of its sender; an answer without one shares the nonce of its request, which the token
+/// names, so there is one such answer.
+#[track_caller]
+pub fn assert_no_nonce_twice(recorded: &[Recorded]) {
+    let mut used = BTreeMap::new();
+    for Recorded { to_gateway, path, bytes } in recorded {
+        let Some(datagram) = Datagram::parse(bytes) else { continue };
+        let (partial_iv, token) = match datagram.partial_iv.as_slice() {
+            [] => (Vec::new(), datagram.token.clone()),
+            partial_iv => (partial_iv.to_vec(), Vec::new()),
+        };
+        let known = used.entry((*to_gateway, path.remote, partial_iv, token)).or_insert(datagram.ciphertext.clone());
+        assert!(*known == datagram.ciphertext, "one nonce for two messages");
     }
 }
 
 impl Thief {
-    /// Decrypts a request of `sender` under this key or any later one that follows from it.
+    /// Decrypts a request under this key or any later one that follows from it.
     pub fn open(&self, datagram: &Datagram) -> Option<Vec<u8>> {
+        if !datagram.is_request {
+            return None;
+        }
         let steps = datagram.epoch().checked_sub(self.epoch)?;
         let key = (0..steps).fold(self.key, |key, _| expand(&key, b"keyferry next"));
         let secret = expand::<32>(&key, b"keyferry oscore");

@@ -23,7 +23,7 @@ use keyferry::terminals::{Path, TerminalId, TerminalRecord};
 use keyferry_channel::{ChannelKey, Id, Instant, State};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 
-pub use attacker::{Datagram, Thief};
+pub use attacker::{Datagram, Thief, assert_no_nonce_twice};
 pub use device::{Device, Keys, read};
 pub use driver::Wire;
 pub use peer::{PeerBehaviour, Pki, Stop};
@@ -190,17 +190,29 @@ impl World {
         }
     }
 
-    /// Runs until nothing is left to do, at most `limit` of virtual time.
-    pub fn run(&mut self, limit: Duration) {
-        let end = self.now + limit;
-        loop {
-            let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
-            let devices = self.devices.iter_mut().filter_map(Device::deadline).min();
-            let Some(at) = [arrival, self.deadline, devices].into_iter().flatten().min().filter(|at| *at <= end) else {
-                return self.advance_to(end);
-            };
-            self.advance_to(at.max(self.now));
+    /// Lets `time` pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+    }
+
+    /// Lets time pass until `done`, and returns how long it took.
+    #[track_caller]
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Duration {
+        let (start, end) = (self.now, self.now + limit);
+        while !done(self) {
+            assert!(self.step(end), "not done within {limit:?}");
         }
+        self.now.saturating_duration_since(start)
+    }
+
+    /// Goes to the next moment at which something happens; false: nothing more until `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
+        let devices = self.devices.iter_mut().filter_map(Device::deadline).min();
+        let next = [arrival, self.deadline, devices].into_iter().flatten().min().filter(|at| *at <= end);
+        self.advance_to(next.unwrap_or(end).max(self.now));
+        next.is_some()
     }
 
     fn advance_to(&mut self, at: Instant) {

@@ -124,6 +124,7 @@ impl Peer {
         config.send_half_rtt_data = true;
         config.alpn_protocols.clone_from(&behaviour.alpn);
         let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        connection.set_buffer_limit(None);
         connection.writer().write_all(&behaviour.greeting).unwrap();
         let garbage = behaviour.garbage.clone();
         Self {

@@ -76,6 +76,9 @@ pub const STEPS: &[Step] = &[
     },
 ];
 
+/// The test files that build labs.
+const REAL_PEERS: [&str; 2] = ["lab", "interop"];
+
 const MCU: &str = "thumbv7em-none-eabi";
 
 fn python_packages() -> Vec<Package> {
@@ -127,18 +130,37 @@ fn documentation() -> Result<usize> {
 fn in_memory_tests(filter: Option<&str>) -> Result<usize> {
     let mut command = test_command(cargo::cargo())?;
     command.args(["test", "--workspace", "--all-features"]);
-    cargo::run_tests(command.args(filter))
+    let files = files_named(filter, |name| !REAL_PEERS.contains(&name))?;
+    let filter = filter.filter(|_| files.is_empty());
+    cargo::run_tests(command.args(select(&files)).args(filter))
 }
 
 /// Builds as the user that asked, then runs the ignored tests where labs may be built.
 fn real_peers(filter: Option<&str>) -> Result<usize> {
     cargo::run(cargo::cargo().args(["build", "--workspace", "--all-features", "--bins"]))?;
-    let targets = ["test", "--workspace", "--all-features", "--test", "lab", "--test", "interop"];
-    cargo::run(cargo::cargo().args(targets).arg("--no-run"))?;
+    let named = files_named(filter, |name| REAL_PEERS.contains(&name))?;
+    let filter = filter.filter(|_| named.is_empty());
+    let files = if named.is_empty() { REAL_PEERS.map(str::to_owned).to_vec() } else { named };
+    let mut targets = vec!["test".to_owned(), "--workspace".to_owned(), "--all-features".to_owned()];
+    targets.extend(select(&files));
+    cargo::run(cargo::cargo().args(&targets).arg("--no-run"))?;
     let program = privilege::command(cargo::program())?;
     let mut command = test_command(cargo::in_workspace(program))?;
     command.args(targets).args(["--", "--ignored", "--test-threads=2"]);
     cargo::run_tests(command.args(filter))
+}
+
+/// The files in tests/ whose names contain the filter.
+fn files_named(filter: Option<&str>, fits: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let Some(filter) = filter else {
+        return Ok(Vec::new());
+    };
+    let names = cargo::targets("test")?.into_iter().map(|(_, name)| name);
+    Ok(names.filter(|name| name.contains(filter) && fits(name)).collect())
+}
+
+fn select(files: &[String]) -> impl Iterator<Item = String> {
+    files.iter().flat_map(|name| ["--test".to_owned(), name.clone()])
 }
 
 /// Tests find the Python with aiocoap by `KEYFERRY_PYTHON`.
