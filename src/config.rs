@@ -18,6 +18,7 @@ pub use finding::{Finding, Severity};
 
 use crate::daemon::Plan;
 use crate::gateway::Settings;
+use crate::io::files;
 use crate::io::path::Rules;
 use crate::policy::{self, AddressGuard, Policy};
 use finding::Report;
@@ -96,6 +97,8 @@ pub struct Limits {
     pub workers: u32,
 }
 
+/// No configuration is longer, in bytes.
+const LONGEST: u64 = 4 << 20;
 /// How long a terminal has to open TCP after its offer.
 const OFFER_TIME: Duration = Duration::from_secs(10);
 /// How long a name may take; the terminal waits 2.8 s in all.
@@ -158,7 +161,8 @@ pub enum Host {
 /// # Errors
 /// Only where the file itself cannot be read; what is wrong *in* it is among the findings.
 pub fn load(file: &Path, now: u64, host: Host) -> std::io::Result<Checked> {
-    let source = std::fs::read_to_string(file)?;
+    let source = String::from_utf8(files::read(file, LONGEST)?)
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     Ok(check(file, &source, now, host))
 }
 

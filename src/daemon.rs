@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use keyferry_channel::State;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Reason};
 use crate::gateway::{Gateway, Input, Output, Settings};
 use crate::io::admin::{AdminSocket, Call, Contact};
 use crate::io::clock::Clock;
-use crate::io::path::{Binding, Command, Flows, Relay, Rules, listen};
+use crate::io::path::{Binding, Command, Connection, Connections, Flows, Relay, Rules};
 use crate::io::persist::{Persister, Write};
+use crate::io::resolver::resolve;
 use crate::io::store::Store;
 use crate::io::udp::Channel;
 use crate::io::workers::Workers;
@@ -91,7 +91,7 @@ struct Driver {
     persister: Persister,
     input_sender: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
-    connections: mpsc::Receiver<TcpStream>,
+    connections: Connections,
     calls: mpsc::Receiver<Call>,
 }
 
@@ -109,7 +109,7 @@ impl Driver {
         look_at_host(&mut gateway, &rules);
 
         let (input_sender, inputs) = mpsc::channel(QUEUE);
-        let listeners = listen(rules.intercept_port)
+        let connections = Connections::listen(rules.intercept_port)
             .map_err(|error| failed(&format!("the intercept port {}", rules.intercept_port), &error))?;
         let channel =
             Channel::open(&plan.channel, &input_sender).await.map_err(|error| failed("the channel", &error))?;
@@ -132,7 +132,7 @@ impl Driver {
             channel,
             input_sender,
             inputs,
-            connections: accept_all(listeners),
+            connections,
             calls,
         };
         for (record, state) in admitted {
@@ -162,7 +162,7 @@ impl Driver {
             };
             tokio::select! {
                 Some(input) = self.inputs.recv() => self.tell(input),
-                Some(stream) = self.connections.recv() => self.accepted(stream),
+                Some(connection) = self.connections.recv() => self.accepted(connection),
                 Some(call) = self.calls.recv() => self.answer(call),
                 () = asleep => self.tell(Input::Timeout),
                 _ = host_check.tick() => look_at_host(&mut self.gateway, &self.rules),
@@ -182,8 +182,8 @@ impl Driver {
         self.gateway.handle_input(self.clock.now(), input);
     }
 
-    fn accepted(&mut self, stream: TcpStream) {
-        match self.flows.open(stream) {
+    fn accepted(&mut self, connection: Connection) {
+        match self.flows.open(connection) {
             Ok(opened) => self.tell(opened),
             Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
         }
@@ -267,41 +267,6 @@ fn configured_bindings(record: &TerminalRecord) -> impl Iterator<Item = Binding>
 fn look_at_host(gateway: &mut Gateway, rules: &Rules) {
     let host = host::look(&rules.terminal_interfaces);
     gateway.set_host(host.addresses, host.terminal_networks);
-}
-
-/// Accepts on every listener.
-fn accept_all(listeners: Vec<TcpListener>) -> mpsc::Receiver<TcpStream> {
-    let (sender, connections) = mpsc::channel(QUEUE);
-    for listener in listeners {
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        if sender.send(stream).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => {
-                        // Out of descriptors, most likely: others must end before it gets better.
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                }
-            }
-        });
-    }
-    connections
-}
-
-/// Asks the system's resolver.
-fn resolve(inputs: mpsc::Sender<Input>, lookup: crate::gateway::LookupId, name: String) {
-    tokio::spawn(async move {
-        let found = tokio::net::lookup_host((name, 0)).await;
-        let addresses = found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-        // When the loop has ended nobody waits for names.
-        let _ = inputs.send(Input::Resolved { lookup, addresses }).await;
-    });
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Error {

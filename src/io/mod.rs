@@ -10,6 +10,7 @@ pub mod keylog;
 pub mod path;
 pub mod persist;
 pub mod report;
+pub mod resolver;
 pub mod slots;
 pub mod store;
 pub mod udp;

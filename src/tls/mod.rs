@@ -11,9 +11,7 @@
 
 mod certificate;
 mod profile;
-mod refusal;
 mod rustls;
-mod verifier;
 
 use std::time::Duration;
 

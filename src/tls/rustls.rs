@@ -4,6 +4,9 @@
 //! they come from, to do KeyUpdate by itself. Those are caught by a key log that belongs to one session
 //! and are exported only if key and IV derived from them anew are the very ones that rustls uses.
 
+mod refusal;
+mod verifier;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,9 +25,10 @@ use rustls::{
 };
 use subtle::ConstantTimeEq;
 
-use super::profile::{KeyLog, Offer, Profile, ServerIdentity, Pin};
-use super::refusal::{oversized, refusal};
-use super::verifier::Verifier;
+use super::profile::{KeyLog, Offer, Pin, Profile, ServerIdentity};
+use refusal::{oversized, refusal};
+use verifier::Verifier;
+
 use super::{Established, Handshake, Progress};
 use crate::crypto::{self, Secret};
 use crate::error::{Error, Reason};

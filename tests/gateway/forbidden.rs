@@ -86,17 +86,17 @@ fn a_resolver_that_hangs() {
 #[test]
 fn an_address_that_no_terminal_may_reach() {
     let addresses = [
-        "127.0.0.1",      // loopback
-        "0.0.0.0",        // unspecified: the gateway itself
+        "127.0.0.1",       // loopback
+        "0.0.0.0",         // unspecified: the gateway itself
         "169.254.169.254", // link-local
-        "10.7.1.1",       // the gateway
-        "10.7.2.1",       // the gateway, on the other side
-        "10.7.1.11",      // another terminal
-        "10.7.1.10",      // the terminal itself
-        "10.7.1.200",     // the terminals' network
-        "10.99.0.7",      // another terminal outside of it
-        "192.168.77.5",   // a closed network
-        "224.0.0.1",      // multicast
+        "10.7.1.1",        // the gateway
+        "10.7.2.1",        // the gateway, on the other side
+        "10.7.1.11",       // another terminal
+        "10.7.1.10",       // the terminal itself
+        "10.7.1.200",      // the terminals' network
+        "10.99.0.7",       // another terminal outside of it
+        "192.168.77.5",    // a closed network
+        "224.0.0.1",       // multicast
         "255.255.255.255",
     ];
     for address in addresses {

@@ -3,9 +3,9 @@
 
 mod world;
 
-mod handover;
 mod forbidden;
-mod refused_peers;
 mod forward_secrecy;
+mod handover;
+mod refused_peers;
 mod replay;
 mod strangers;

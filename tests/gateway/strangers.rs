@@ -22,7 +22,8 @@ fn request_of(kid: &[u8], key: [u8; 32]) -> Vec<u8> {
     let mut endpoint = Endpoint::new(settings, State::new(ChannelKey::from_bytes(key)), [9; 32], now);
     let payload = Connect::new(PeerName::Name(SERVER.to_owned()), 443, 40_001).encode();
     let path = &["kf", "connect"];
-    let input = keyferry_channel::Input::Request { id: RequestId(1), code: Method::POST, path, payload, handover: false };
+    let input =
+        keyferry_channel::Input::Request { id: RequestId(1), code: Method::POST, path, payload, handover: false };
     endpoint.handle_input(now, input).unwrap();
     loop {
         match endpoint.poll_output() {
@@ -125,32 +126,39 @@ fn a_flood_of_junk_leaves_no_trace() {
     world.establish(device, 40_002);
 }
 
+/// The world after one session, and a request of its device that did not arrive.
+fn with_genuine_request() -> (World, Vec<u8>) {
+    let mut world = World::new(44);
+    let device = world.add_device();
+    world.establish(device, 40_001);
+    let loss = std::mem::replace(&mut world.link.loss_percent, 100);
+    world.connect(device, 40_002);
+    world.link.loss_percent = loss;
+    let genuine = world.recorded.last().unwrap().bytes.clone();
+    (world, genuine)
+}
+
+fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut flipped = bytes.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    flipped
+}
+
 /// Everything from the OSCORE option on is authenticated. What is before it (type, message id, token) is not,
 /// and may at most make the one request what it was: one request.
 #[test]
 fn every_bit_of_a_genuine_request_flipped() {
-    let genuine = request_of(&[1, 0], [1; 32]);
+    let (mut world, genuine) = with_genuine_request();
+    let address = world.devices[0].address;
     let token_end = 4 + usize::from(genuine[0] & 0x0f);
-    let address: SocketAddr = "10.7.1.10:5683".parse().unwrap();
-    let mut world = World::new(44);
-    world.add_device();
-    let flipped = (token_end * 8..genuine.len() * 8).map(|bit| {
-        let mut bytes = genuine.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        bytes
-    });
-    ignored(&mut world, address, flipped);
+    ignored(&mut world, address, (token_end * 8..genuine.len() * 8).map(|bit| flip(&genuine, bit)));
     world.tell(Input::Datagram { path: from(address), bytes: genuine.clone() });
-    assert_eq!((world.sent(), world.gateway.view().offers), (1, 1), "the genuine one is taken still");
+    assert_eq!(world.gateway.view().offers, 1, "the genuine one is taken still");
 
     for bit in 0..token_end * 8 {
-        let mut world = World::new(44);
-        world.add_device();
-        let mut bytes = genuine.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        world.tell(Input::Datagram { path: from(address), bytes });
-        world.tell(Input::Datagram { path: from(address), bytes: genuine.clone() });
-        world.run(A_WHILE);
+        let (mut world, genuine) = with_genuine_request();
+        world.tell(Input::Datagram { path: from(address), bytes: flip(&genuine, bit) });
+        world.tell(Input::Datagram { path: from(address), bytes: genuine });
         assert_eq!(world.gateway.view().offers, 1, "bit {bit}");
     }
 }

@@ -1,7 +1,16 @@
-//! A lab with a gateway and enrolled terminals, in one call.
+//! A lab with a gateway and enrolled terminals, in one call, and what most cases ask of it.
 
-use anyhow::Result;
-use xtask::lab::{Agent, Binaries, Gateway, GatewayOptions, Host, Lab, LabOptions, Leaf, Pki, SERVER_NAME};
+use std::future::Future;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use keyferry_terminal::agent::{self, Config};
+use xtask::lab::{
+    Agent, Binaries, Gateway, GatewayOptions, Host, Lab, LabOptions, Leaf, Pipe, Pki, SERVER_NAME, wait_until,
+};
 
 /// What a test runs in. Its fields end in this order: programs before the network under them.
 pub struct World {
@@ -11,8 +20,29 @@ pub struct World {
     pub lab: Lab,
 }
 
+/// A request to a peer's web server, and who the peer says it came from.
+pub struct Visit {
+    /// The terminal's end of the connection.
+    pub source: SocketAddr,
+    /// The far end, by the kernel of the peer.
+    pub seen_by_peer: SocketAddr,
+    /// Head and body of the answer.
+    pub page: String,
+}
+
+/// How a `keyferry-terminal connect` ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    /// What it said on standard error.
+    pub message: String,
+    pub took: Duration,
+}
+
 /// Where the default rules let a terminal go.
 pub const TARGET: &str = "server.example:443";
+
+/// Long enough for a slow machine, short enough to wait for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a case with one terminal and a gateway with the lab's default rules.
 pub fn plain(case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
@@ -34,9 +64,111 @@ pub fn with(
     case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(30)))
 }
 
+/// Runs a program of this process in a host's namespace: its sockets are made there.
+pub fn drive<T, W>(lab: &Lab, host: Host, work: impl FnOnce() -> W + Send) -> Result<T>
+where
+    T: Send,
+    W: Future<Output = Result<T>>,
+{
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(work())
+    };
+    lab.enter(host, run)?
+}
+
+/// The established TCP connections of a host with this port at their far (or, of a server, near) end:
+/// own address and the other's.
+pub fn connections(lab: &Lab, host: Host, port: u16) -> Result<Vec<(SocketAddr, SocketAddr)>> {
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let text = lab.run(host, "ss", &["-Htn", "state", "established", &filter])?;
+    let address = |field: Option<&str>| -> Result<SocketAddr> {
+        let address: SocketAddr = field.context("ss left out an address")?.parse()?;
+        Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    };
+    let ends = |line: &str| {
+        let mut fields = line.split_whitespace().skip(2);
+        Ok((address(fields.next())?, address(fields.next())?))
+    };
+    text.lines().map(ends).collect()
+}
+
 impl World {
     /// A good certificate for the server's name.
     pub fn leaf(&self) -> Result<Leaf> {
         self.pki.good_leaf(SERVER_NAME)
     }
+
+    /// Opens a session with the peer's port 443; answers the terminal's end of it as well, and the far end
+    /// that the peer's kernel sees.
+    pub fn session(&self) -> Result<(Pipe, SocketAddr, SocketAddr)> {
+        let mut pipe = self.agent.connect(&self.lab, TARGET)?;
+        let only = |found: Vec<_>| <[_; 1]>::try_from(found).ok().map(|[one]| one);
+        let mut ends = None;
+        let found = wait_until(PATIENCE, || {
+            ensure!(pipe.process.ended()?.is_none(), "the agent ended: {}", pipe.process.log());
+            let near = only(connections(&self.lab, Host::Terminal, 443)?);
+            let far = only(connections(&self.lab, Host::Peer, 443)?);
+            ends = near.zip(far);
+            Ok(ends.is_some())
+        });
+        found.context("one connection of the terminal, and one at the peer")?;
+        let ((source, _), (_, seen)) = ends.context("no connection")?;
+        Ok((pipe, source, seen))
+    }
+
+    /// Fetches a page over a session of its own.
+    pub fn visit(&self, path: &str) -> Result<Visit> {
+        let (mut pipe, source, seen_by_peer) = self.session()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nConnection: close\r\n\r\n");
+        pipe.write(request.as_bytes())?;
+        let mut page = Vec::new();
+        pipe.output.read_to_end(&mut page)?;
+        let status = pipe.process.wait(PATIENCE)?;
+        ensure!(status.success(), "the agent ended with {status}: {}", pipe.process.log());
+        Ok(Visit { source, seen_by_peer, page: String::from_utf8_lossy(&page).into_owned() })
+    }
+
+    /// `keyferry-terminal connect ARGUMENTS` to its end, with nothing to send.
+    pub fn attempt(&self, arguments: &[&str]) -> Result<Ended> {
+        self.attempt_as(&self.agent, arguments)
+    }
+
+    /// The same for another terminal.
+    pub fn attempt_as(&self, agent: &Agent, arguments: &[&str]) -> Result<Ended> {
+        let mut command = self.terminal_command(agent)?;
+        let started = Instant::now();
+        let output = command.arg("connect").args(arguments).stdin(std::process::Stdio::null()).output()?;
+        Ok(Ended {
+            code: output.status.code(),
+            message: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: started.elapsed(),
+        })
+    }
+
+    /// `keyferry-terminal --config ..` of a terminal.
+    pub fn terminal_command(&self, agent: &Agent) -> Result<Command> {
+        let mut command = self.lab.command(agent.host(), Binaries::beside_this_program()?.terminal);
+        command.arg("--config").arg(agent.config());
+        Ok(command)
+    }
+
+    /// A number of `keyferry stats --json` by its JSON pointer; 0 where it is absent.
+    pub fn figure(&self, pointer: &str) -> Result<u64> {
+        let stats = self.gateway.stats(&self.lab)?;
+        Ok(stats.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_default())
+    }
+
+    /// The packets that a named counter of the gateway's nft table has counted.
+    pub fn packets_counted(&self, counter: &str) -> Result<u64> {
+        let text = self.lab.run(Host::Gateway, "nft", &["list", "counter", "inet", "keyferry", counter])?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+        let packets = words.next().with_context(|| format!("nft says {text}"))?;
+        Ok(packets.parse()?)
+    }
+}
+
+/// Starts a terminal's agent as a library, on the runtime of [`drive`].
+pub async fn start_agent(agent: &Agent) -> Result<agent::Agent> {
+    Ok(agent::Agent::start(Config::load(agent.config())?).await?)
 }

@@ -1,18 +1,21 @@
-//! Every server with every kind of certificate.
+//! Every server with every kind of certificate. Each says itself who called: the terminal, by address and port.
 
 use anyhow::{Context, Result};
 use xtask::lab::{
-    GnuTls, KeyKind, LeafOptions, Nginx, OpenSsl, PeerOptions, PythonTls, RustlsOptions, RustlsPeer, SERVER_NAME,
+    GnuTls, Host, KeyKind, LeafOptions, Nginx, OpenSsl, PeerOptions, PythonTls, RustlsOptions, RustlsPeer, SERVER_NAME,
 };
 
-use crate::harness::{self, TARGET, World};
+use crate::harness::{self, Visit, World};
 
 #[test]
 #[ignore = "needs network namespaces"]
 fn openssl_shows_its_status_page() -> Result<()> {
     for_every_key(|world, options| {
+        // It logs no addresses: its kernel says where the connection came from.
         let _server = OpenSsl::start(&world.lab, options, &["-www"])?;
-        expect_in_page(world, "/", "Cipher is TLS_AES")
+        let page = visit(world, "/")?.page;
+        assert!(page.contains("Cipher is TLS_AES") && page.contains("TLSv1.3"), "{page}");
+        Ok(())
     })
 }
 
@@ -22,7 +25,11 @@ fn nginx_serves_a_page() -> Result<()> {
     for_every_key(|world, options| {
         let server = Nginx::start(&world.lab, options)?;
         server.publish("page.txt", b"a page")?;
-        expect_in_page(world, "/page.txt", "a page")
+        let visit = visit(world, "/page.txt")?;
+        assert!(visit.page.ends_with("a page"), "{}", visit.page);
+        assert_logged(&server.access_log(), &format!("{} \"GET /page.txt", visit.source));
+        assert_logged(&server.access_log(), "TLSv1.3");
+        Ok(())
     })
 }
 
@@ -30,8 +37,12 @@ fn nginx_serves_a_page() -> Result<()> {
 #[ignore = "needs network namespaces"]
 fn gnutls_shows_its_status_page() -> Result<()> {
     for_every_key(|world, options| {
-        let _server = GnuTls::start(&world.lab, options, &["--http"])?;
-        expect_in_page(world, "/", "TLS1.3")
+        let server = GnuTls::start(&world.lab, options, &["--http"])?;
+        let visit = visit(world, "/")?;
+        assert!(visit.page.contains("TLS1.3"), "{}", visit.page);
+        let (address, port) = (visit.source.ip(), visit.source.port());
+        assert_logged(&server.process.log(), &format!("{address} port {port}"));
+        Ok(())
     })
 }
 
@@ -40,27 +51,26 @@ fn gnutls_shows_its_status_page() -> Result<()> {
 fn python_reports_the_connection() -> Result<()> {
     for_every_key(|world, options| {
         let _server = PythonTls::start(&world.lab, options)?;
-        expect_in_page(world, "/", "\"client\": \"10.7.1.2\"")
+        let Visit { source, page, .. } = visit(world, "/")?;
+        assert_logged(&page, &format!("\"client\": \"{}\", \"port\": {}", source.ip(), source.port()));
+        assert_logged(&page, "\"version\": \"TLSv1.3\"");
+        Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs network namespaces"]
-fn data_in_the_flight_of_finished_and_key_updates_arrive() -> Result<()> {
+fn rustls_sends_data_in_the_flight_of_its_finished() -> Result<()> {
     for_every_key(|world, options| {
-        let behaviour = RustlsOptions {
-            greeting: b"early bird".to_vec(),
-            key_update_every: Some(1000),
-            ..RustlsOptions::default()
-        };
-        let _server = RustlsPeer::start(&world.lab, options.leaf, behaviour)?;
-        let mut pipe = world.agent.connect(&world.lab, TARGET)?;
+        let behaviour = RustlsOptions { greeting: b"early bird".to_vec(), ..RustlsOptions::default() };
+        let server = RustlsPeer::start(&world.lab, options.leaf, behaviour)?;
+        let (mut pipe, source, _) = world.session()?;
         assert_eq!(pipe.read(10)?, b"early bird");
-        for round in 0..20_u8 {
-            let piece = vec![round; 999];
-            pipe.write(&piece)?;
-            assert_eq!(pipe.read(piece.len())?, piece);
-        }
+        pipe.write(b"the worm")?;
+        assert_eq!(pipe.read(8)?, b"the worm");
+        pipe.finish()?;
+        assert_eq!(server.clients(), [source]);
+        assert_eq!(server.failures(), [""; 0]);
         Ok(())
     })
 }
@@ -71,8 +81,12 @@ fn hello_retry_request_is_followed() -> Result<()> {
     harness::plain(|world| {
         let leaf = world.leaf()?;
         let options = PeerOptions { groups: Some("P-384"), ..PeerOptions::new(&leaf) };
-        let _server = OpenSsl::start(&world.lab, &options, &["-www"])?;
-        expect_in_page(world, "/", "secp384r1")
+        let server = OpenSsl::start(&world.lab, &options, &["-www", "-msg"])?;
+        let page = visit(world, "/")?.page;
+        assert!(page.contains("secp384r1"), "{page}");
+        let hellos = server.process.log().matches(", ClientHello").count();
+        assert_eq!(hellos, 2, "{}", server.process.log());
+        Ok(())
     })
 }
 
@@ -87,9 +101,14 @@ fn for_every_key(case: impl Fn(&World, &PeerOptions<'_>) -> Result<()>) -> Resul
     })
 }
 
-fn expect_in_page(world: &World, path: &str, wanted: &str) -> Result<()> {
-    let answer = world.agent.get(&world.lab, TARGET, path)?;
-    let page = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(page.contains(wanted), "{}\n{page}", answer.head);
-    Ok(())
+/// Fetches a page; the peer's kernel must see the terminal's own address and port.
+fn visit(world: &World, path: &str) -> Result<Visit> {
+    let visit = world.visit(path)?;
+    assert_eq!(visit.source.ip(), Host::Terminal.ipv4());
+    assert_eq!(visit.seen_by_peer, visit.source);
+    Ok(visit)
+}
+
+fn assert_logged(log: &str, wanted: &str) {
+    assert!(log.contains(wanted), "{wanted:?} is not in:\n{log}");
 }

@@ -8,8 +8,8 @@ use super::source::{NamedPath, paths};
 const ORDER: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["daemon", "replay"],
     &["config"],
+    &["daemon", "replay"],
     &["io"],
     &["gateway"],
     &["ike", "tls"],

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::relay::{Handover, Legs};
-use super::sockets::{abort, connect_as};
+use super::sockets::{Connection, abort, connect_as};
 use crate::error::{Error, Reason};
 use crate::gateway::{FlowId, Input};
 
@@ -49,7 +49,7 @@ impl<H: Handover + Send + Sync + 'static> Flows<H> {
     ///
     /// # Errors
     /// The connection is gone already.
-    pub fn open(&mut self, stream: TcpStream) -> io::Result<Input> {
+    pub fn open(&mut self, Connection(stream): Connection) -> io::Result<Input> {
         let (terminal, peer) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
         stream.set_nodelay(true)?;
         self.next = self.next.wrapping_add(1);

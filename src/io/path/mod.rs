@@ -16,4 +16,4 @@ mod sockets;
 pub use flow::{Command, Flows};
 pub use relay::{Handover, Relay};
 pub use rules::{Binding, Rules};
-pub use sockets::listen;
+pub use sockets::{Connection, Connections};

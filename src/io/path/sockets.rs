@@ -7,22 +7,42 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
 
 use super::rules::TERMINAL_LEG_MARK;
 
 const BACKLOG: i32 = 1024;
 
-/// The listeners for intercepted connections, IPv4 and IPv6. Only packets that our rules marked arrive.
-///
-/// # Errors
-/// The port is taken, or the process lacks CAP_NET_ADMIN. A host without IPv6 gets one listener.
-pub fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
-    let v4 = listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?;
-    match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
-        Ok(v6) => Ok(vec![v4, v6]),
-        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(vec![v4]),
-        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(vec![v4]),
-        Err(error) => Err(error),
+/// Connections accepted and not yet looked at.
+const WAITING: usize = 1024;
+
+/// An intercepted connection: its local address is the peer's, not ours.
+pub struct Connection(pub(super) TcpStream);
+
+/// The intercepted connections, IPv4 and IPv6. Only those arrive that our packet rules let through.
+pub struct Connections(mpsc::Receiver<Connection>);
+
+impl Connections {
+    /// Listens. A host without IPv6 is served over IPv4 alone.
+    ///
+    /// # Errors
+    /// The port is taken, or the process lacks CAP_NET_ADMIN.
+    pub fn listen(port: u16) -> io::Result<Self> {
+        let (sender, connections) = mpsc::channel(WAITING);
+        let v4 = listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?;
+        tokio::spawn(accept(v4, sender.clone()));
+        match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
+            Ok(v6) => drop(tokio::spawn(accept(v6, sender))),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self(connections))
+    }
+
+    /// The next one. Can be dropped and called again.
+    pub async fn recv(&mut self) -> Option<Connection> {
+        self.0.recv().await
     }
 }
 
@@ -53,6 +73,23 @@ pub(super) fn keep_alive(stream: &TcpStream) {
         .with_retries(4);
     // Without keep-alive a session merely lives on until it is used.
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+async fn accept(listener: TcpListener, connections: mpsc::Sender<Connection>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if connections.send(Connection(stream)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must end before it gets better.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

@@ -182,6 +182,8 @@ impl World {
         self.gateway = self.plan.gateway(seed);
         self.frozen.clear();
         self.lookups.clear();
+        // The driver installs its rules anew, with the configured addresses only.
+        self.bound.clear();
         self.deadline = None;
         self.wires.values_mut().for_each(|wire| wire.reset = true);
         for record in self.devices.iter().map(|device| device.record.clone()).collect::<Vec<_>>() {

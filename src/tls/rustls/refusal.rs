@@ -4,10 +4,10 @@ use keyferry_parsers::tls::AlertDescription;
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, InvalidMessage, OtherError, PeerIncompatible, PeerMisbehaved};
 
-use super::certificate::{date, printable};
-use super::profile::ServerIdentity;
 use super::verifier::NotPinned;
 use crate::error::{Error, Reason};
+use crate::tls::certificate::{date, printable};
+use crate::tls::profile::ServerIdentity;
 
 /// The error that ends a handshake with `server`. `answered`: the peer had sent its ServerHello.
 pub(super) fn refusal(error: &rustls::Error, server: &ServerIdentity, answered: bool) -> Error {

@@ -9,8 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::profile::{Pin, Trust};
 use crate::error::{Error, Reason};
+use crate::tls::profile::{Pin, Trust};
 
 /// Prepared once per trust, shared by all its handshakes.
 #[derive(Debug)]

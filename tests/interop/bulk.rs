@@ -1,0 +1,71 @@
+//! Megabytes both ways at once, with the peer changing its keys all the while, on every kind of path.
+
+use std::io::{Read, Write};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use xtask::lab::{GatewayOptions, Host, LabOptions, RustlsOptions, RustlsPeer};
+
+use crate::harness::{self, World};
+use crate::nginx::IPV6_RULES;
+
+/// Bytes each way.
+const SIZE: usize = 6_000_000;
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn over_ipv4() -> Result<()> {
+    harness::plain(|world| echo(world, RustlsOptions::default()))
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn over_ipv6() -> Result<()> {
+    let options = GatewayOptions { rules: IPV6_RULES, ..GatewayOptions::default() };
+    harness::with(LabOptions::PLAIN, options, |world| {
+        echo(world, RustlsOptions { address: Host::Peer.ipv6().into(), ..RustlsOptions::default() })
+    })
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn through_a_masquerading_uplink() -> Result<()> {
+    let network = LabOptions { masquerade: true, ..LabOptions::PLAIN };
+    harness::with(network, GatewayOptions::default(), |world| echo(world, RustlsOptions::default()))
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn over_a_line_that_loses_two_per_cent() -> Result<()> {
+    let network = LabOptions { loss_percent: 2, ..LabOptions::PLAIN };
+    harness::with(network, GatewayOptions::default(), |world| echo(world, RustlsOptions::default()))
+}
+
+/// Sends [`SIZE`] bytes to an echo and reads them back meanwhile.
+fn echo(world: &World, options: RustlsOptions) -> Result<()> {
+    let options = RustlsOptions { key_update_every: Some(100_000), ..options };
+    let server = RustlsPeer::start(&world.lab, &world.leaf()?, options)?;
+    let mut pipe = world.agent.connect(&world.lab, harness::TARGET)?;
+    let mut input = pipe.input.take().context("the agent has no input")?;
+    let sent: Vec<u8> = (0..SIZE as u32 / 4).flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let received = thread::scope(|scope| {
+        let upload = scope.spawn(|| input.write_all(&sent));
+        let mut received = Vec::with_capacity(SIZE);
+        (&mut pipe.output).take(SIZE as u64).read_to_end(&mut received)?;
+        upload.join().ok().context("the writer panicked")??;
+        anyhow::Ok(received)
+    })?;
+    let same = received.iter().zip(&sent).take_while(|(received, sent)| received == sent).count();
+    ensure!(
+        received == sent,
+        "{} of {SIZE} bytes came back, the first {same} right; the agent says {}; the peer says {:?}",
+        received.len(),
+        pipe.process.log(),
+        server.failures()
+    );
+    drop(input);
+    let status = pipe.process.wait(harness::PATIENCE)?;
+    ensure!(status.success(), "{}", pipe.process.log());
+    assert_eq!(server.failures(), [""; 0]);
+    Ok(())
+}

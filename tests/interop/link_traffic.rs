@@ -1,0 +1,145 @@
+//! What crosses the terminal's link: few bytes on the channel, and no byte of a handshake.
+//!
+//! Prints the figure that `cargo xtask bench link` shows.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use xtask::lab::{GatewayOptions, Host, LabOptions, Nginx, PeerOptions};
+
+use crate::harness::{self, World};
+use crate::packets::{self, Packet, TCP, UDP};
+
+/// What a session may cost on the terminal's link, from the request to the acknowledged keys.
+const BUDGET: usize = 450;
+
+const CHANNEL_PORT: u16 = 5683;
+const APPLICATION_DATA: u8 = 23;
+
+const AES_128: &str = r#"
+[trust.lab]
+anchors = ["pki/root.pem"]
+[[peer]]
+name = "server.example"
+addresses = ["10.7.2.2"]
+ports = [443]
+terminals = ["*"]
+trust = "lab"
+cipher_suites = ["TLS_AES_128_GCM_SHA256"]
+"#;
+
+/// What one session cost, in bytes with IP headers.
+#[derive(Debug)]
+struct Cost {
+    /// The channel's datagrams in their order: sent by the terminal, and their length.
+    channel: Vec<(bool, usize)>,
+    /// All packets of the handshake between gateway and peer, TCP's own included.
+    handshake: usize,
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_session_costs_few_bytes() -> Result<()> {
+    assert_within_budget("without ALPN", &[])
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_session_with_alpn_costs_few_bytes() -> Result<()> {
+    assert_within_budget("with ALPN http/1.1", &["--alpn", "http/1.1"])
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn no_handshake_message_crosses_the_link() -> Result<()> {
+    harness::plain(|world| {
+        let nginx = Nginx::start(&world.lab, &PeerOptions::new(&world.leaf()?))?;
+        nginx.publish("page.txt", b"a page")?;
+        let link = world.lab.capture(Host::Terminal, "eth0", "link", "")?;
+        let far_side = world.lab.capture(Host::Peer, "eth0", "far-side", "tcp")?;
+        let visit = world.visit("/page.txt")?;
+        let (link, far_side) = (packets::read(&link.finish()?)?, packets::read(&far_side.finish()?)?);
+
+        let peer = SocketAddr::new(Host::Peer.ipv4().into(), 443);
+        for from in [visit.source, peer] {
+            let types = record_types(&packets::stream(&link, from))?;
+            ensure!(!types.is_empty(), "no record from {from}");
+            assert!(types.iter().all(|kind| *kind == APPLICATION_DATA), "{from} sent records of types {types:?}");
+            // The same look at the far side does find the handshake: this test can see one.
+            let types = record_types(&packets::stream(&far_side, from))?;
+            assert_eq!(types.first(), Some(&22), "{types:?}");
+        }
+        // Nothing of it in any other packet either: not the key share that the peer's hello begins with, nor
+        // the name in the client's.
+        let hello = packets::stream(&far_side, peer);
+        let server_random = hello.get(11..43).context("no ServerHello")?;
+        for forbidden in [server_random, b"server.example"] {
+            let clear = |packet: &&Packet| packet.payload.windows(forbidden.len()).any(|part| part == forbidden);
+            assert_eq!(link.iter().filter(clear).count(), 0, "{forbidden:02x?} crosses the link in the clear");
+            assert!(far_side.iter().filter(clear).count() > 0);
+        }
+        let others = link.iter().filter(|packet| packet.from.port() != 443 && packet.to.port() != 443);
+        for packet in others {
+            let channel = packet.protocol == UDP && [packet.from.port(), packet.to.port()].contains(&CHANNEL_PORT);
+            assert!(channel, "neither the session nor the channel: {packet:?}");
+        }
+        Ok(())
+    })
+}
+
+fn assert_within_budget(name: &str, arguments: &[&str]) -> Result<()> {
+    let options = GatewayOptions { rules: AES_128, ..GatewayOptions::default() };
+    harness::with(LabOptions::PLAIN, options, |world| {
+        let cost = cost_of_a_session(world, arguments)?;
+        let total: usize = cost.channel.iter().map(|(_, length)| length).sum();
+        let each: Vec<String> = cost
+            .channel
+            .iter()
+            .map(|(up, length)| format!("{} {length}", if *up { "terminal" } else { "gateway" }))
+            .collect();
+        println!(
+            "link, {name}: {total} bytes in {} datagrams ({}); the peer-side handshake took {}",
+            cost.channel.len(),
+            each.join(", "),
+            cost.handshake
+        );
+        assert_eq!(cost.channel.len(), 4, "request, offer, keys, acknowledgement: {cost:?}");
+        assert!(total <= BUDGET, "{total} bytes: {cost:?}");
+        Ok(())
+    })
+}
+
+/// Measures the second session of a running agent: after the first, the channel's ends know each other.
+fn cost_of_a_session(world: &World, arguments: &[&str]) -> Result<Cost> {
+    let _nginx = Nginx::start(&world.lab, &PeerOptions::new(&world.leaf()?))?;
+    let _agent = world.agent.start(&world.lab)?;
+    let arguments = [&["server.example:443"], arguments].concat();
+    let first = world.attempt(&arguments)?;
+    ensure!(first.code == Some(0), "{}", first.message);
+    let link = world.lab.capture(Host::Terminal, "eth0", "cost", "udp port 5683")?;
+    let uplink = world.lab.capture(Host::Gateway, "uplink", "handshake", "tcp port 443")?;
+    let second = world.attempt(&arguments)?;
+    ensure!(second.code == Some(0), "{}", second.message);
+    let channel = packets::read(&link.finish()?)?;
+    let channel = channel.iter().map(|packet| (packet.to.port() == CHANNEL_PORT, packet.length)).collect();
+    Ok(Cost { channel, handshake: handshake_bytes(&packets::read(&uplink.finish()?)?)? })
+}
+
+/// The bytes between gateway and peer up to the client's Finished, which comes behind its ChangeCipherSpec.
+fn handshake_bytes(packets: &[Packet]) -> Result<usize> {
+    let finished = |packet: &Packet| packet.protocol == TCP && packet.to.port() == 443 && packet.payload.starts_with(&[20, 3, 3]);
+    let last = packets.iter().position(finished).context("no Finished of the client")?;
+    Ok(packets.iter().take(last + 1).map(|packet| packet.length).sum())
+}
+
+/// The types of the TLS records in a stream.
+fn record_types(mut stream: &[u8]) -> Result<Vec<u8>> {
+    let mut types = Vec::new();
+    while let Some((header, rest)) = stream.split_first_chunk::<5>() {
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        stream = rest.get(length..).context("a record is cut off")?;
+        types.push(header[0]);
+    }
+    ensure!(stream.is_empty(), "bytes that are no record: {stream:02x?}");
+    Ok(types)
+}
