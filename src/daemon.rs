@@ -23,7 +23,7 @@ use crate::io::resolver::resolve;
 use crate::io::store::Store;
 use crate::io::udp::Channel;
 use crate::io::workers::Workers;
-use crate::io::{host, keylog::KeyLogFile};
+use crate::io::{harden, host, keylog::KeyLogFile};
 use crate::policy::{AddressGuard, Network, Policy};
 use crate::terminals::{TerminalId, TerminalRecord};
 use crate::tls::KeyLog;
@@ -67,6 +67,7 @@ pub struct RunOptions {
 /// # Errors
 /// It cannot start; what the operator has to change is named.
 pub fn run(plan: Plan, options: &RunOptions) -> Result<(), Error> {
+    harden::keep_memory_private().map_err(|error| failed("giving up core dumps", &error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod clock;
 pub mod files;
+pub mod harden;
 pub mod host;
 pub mod keylog;
 pub mod path;

@@ -3,9 +3,18 @@
 
 mod world;
 
+mod floods;
 mod forbidden;
 mod forward_secrecy;
 mod handover;
+mod learnt_addresses;
+mod lossy;
 mod refused_peers;
 mod replay;
+mod revoked;
+#[cfg(feature = "daemon")]
+mod secrets;
+mod store;
 mod strangers;
+mod tcp_first;
+mod wrong_terminal;

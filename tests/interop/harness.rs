@@ -61,7 +61,7 @@ pub fn with(
     let gateway = Gateway::start(&lab, &pki, &Binaries::beside_this_program()?, options)?;
     let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
     let mut world = World { agent, gateway, pki, lab };
-    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(30)))
+    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(9000)))
 }
 
 /// Runs a program of this process in a host's namespace: its sockets are made there.

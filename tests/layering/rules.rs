@@ -26,6 +26,8 @@ const IO: &[&[&str]] = &[
     &["redb"],
     &["socket2"],
     &["libc"],
+    &["rustix"],
+    &["pnet_datalink"],
     &["std", "fs"],
     &["std", "thread"],
     &["std", "os", "unix", "net"],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keyferry::error::{Error, Reason};
-use keyferry::gateway::{FlowEnd, FlowId, HandoverKind, Input, Now, Output};
+use keyferry::gateway::{FlowEnd, FlowId, HandoverKind, Input, Now, Output, Ticket};
 use keyferry_parsers::tls::RecordHeader;
 
 use super::peer::Peer;
@@ -46,6 +46,11 @@ impl World {
     /// Ends a handed-over flow, as when both ends have closed.
     pub fn end_flow(&mut self, flow: FlowId) {
         self.tell(Input::FlowEnded { flow, end: FlowEnd { up: 1, down: 2 } });
+    }
+
+    /// The writes that a hanging disk was asked for.
+    pub fn frozen(&self) -> Vec<Ticket> {
+        self.frozen.iter().map(|(ticket, ..)| *ticket).collect()
     }
 
     /// The disk works again and does what it was asked meanwhile.

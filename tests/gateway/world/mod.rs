@@ -176,6 +176,14 @@ impl World {
         index
     }
 
+    /// The terminal comes back with a new id and key on the channel, as the operator gave it.
+    pub fn replace_device(&mut self, device: usize, record: TerminalRecord, key: ChannelKey) -> usize {
+        let (address, seed) = (self.devices[device].address, self.random_number());
+        self.stored.insert(record.kid, State::new(key.clone()).encode().to_vec());
+        self.devices[device] = Device::new(record, address, State::new(key), seed, self.now);
+        device
+    }
+
     /// The gateway dies and comes back with what is on its disk. Its connections are gone.
     pub fn restart_gateway(&mut self) {
         let seed = self.random_number();

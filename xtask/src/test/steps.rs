@@ -197,7 +197,8 @@ fn microcontroller() -> Result<usize> {
     let manifest = workspace().join("terminal/size/Cargo.toml");
     ensure!(manifest.exists(), "terminal/size, the program that is measured, is missing");
     let mut program = mcu_command(&target, "build");
-    program.arg("--manifest-path").arg(&manifest);
+    // Where it stands, for the settings in its own .cargo/config.toml.
+    program.current_dir(workspace().join("terminal/size"));
     cargo::run(&mut program)?;
     let image = target.join(MCU).join("release/keyferry-terminal-size");
     cargo::run(Command::new("arm-none-eabi-size").arg(image)).map(|()| 0)

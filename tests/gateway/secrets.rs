@@ -1,0 +1,104 @@
+//! What the gateway tells its operator, in log, statistics and errors, holds no key.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keyferry::io::report;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::world::{PeerBehaviour, World, server_address};
+
+/// Takes the log of one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Sessions that succeed and fail, with everything logged.
+fn everything_that_was_told() -> (World, String) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let mut world = World::new(141);
+    tracing::subscriber::with_default(subscriber, || {
+        let device = world.add_device();
+        for number in 0..20 {
+            let request = world.establish(device, 40_000 + number);
+            world.talk(device, request, b"up", b"down");
+        }
+        world.peers.insert(server_address(), PeerBehaviour { stranger: true, ..Default::default() });
+        world.connect(device, 41_000);
+        world.run(Duration::from_secs(2));
+        world.restart_gateway();
+        world.peers.insert(server_address(), PeerBehaviour::default());
+        world.establish(device, 41_001);
+        let id = world.devices[device].record.id.clone();
+        world.tell(keyferry::gateway::Input::Revoke(id));
+    });
+    let mut told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(told.contains("handed over") && told.contains("handshake failed"), "the log was captured");
+    told += &report::json(world.gateway.stats(), world.gateway.view(), 1).to_string();
+    told += &report::prometheus(world.gateway.stats(), world.gateway.view(), 1);
+    let failures = world.devices[0].failures.values();
+    told += &failures.map(|why| format!("{why} {why:?}")).collect::<String>();
+    (world, told)
+}
+
+/// The ways in which a program may print bytes by mistake.
+fn spellings(secret: &[u8]) -> Vec<String> {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let list = format!("{secret:?}").trim_matches(['[', ']']).to_owned();
+    let hex_list = format!("{secret:02x?}").trim_matches(['[', ']']).to_owned();
+    vec![hex.to_uppercase(), hex, list, hex_list, secret.escape_ascii().to_string()]
+}
+
+fn holds(told: &str, secret: &[u8]) -> bool {
+    // A part of a key is too much already.
+    secret.chunks(8).any(|part| spellings(part).iter().any(|spelling| told.contains(spelling)))
+}
+
+#[test]
+fn no_key_is_told() {
+    let (world, told) = everything_that_was_told();
+    let device = &world.devices[0];
+    assert_eq!(device.keys.len(), 21);
+    for keys in device.keys.values() {
+        for secret in [&keys.tx_secret, &keys.rx_secret] {
+            assert!(!holds(&told, secret), "a traffic secret was told");
+            assert!(holds(&format!("{told} {secret:?}"), secret), "and would be found");
+        }
+    }
+    let mut key = keyferry_channel::ChannelKey::from_bytes([1; 32]);
+    for epoch in 0..10 {
+        assert!(!holds(&told, key.as_bytes()), "the channel key of epoch {epoch} was told");
+        key = key.next();
+    }
+    for state in world.stored.values() {
+        assert!(!holds(&told, &state[7..39]), "the stored channel key was told");
+    }
+}
+
+/// Names and addresses of terminals are the operator's business at level DEBUG, not in what others may read.
+#[test]
+fn statistics_name_no_terminal() {
+    let (world, _) = everything_that_was_told();
+    let json = report::json(world.gateway.stats(), world.gateway.view(), 1).to_string();
+    assert!(!json.contains("meter-0") && !json.contains("10.7.1.10"), "{json}");
+}
