@@ -70,6 +70,7 @@ impl Gateway {
         if request.protocol != Protocol::TLS {
             return Err(Error::new(Reason::UNSUPPORTED, "this gateway serves TLS only"));
         }
+        self.check_whereabouts(id)?;
         let decision = self.decide(id, &request)?;
         self.admit_handshake(now, id)?;
         let addresses = match (&request.peer, decision.rule.addresses.is_empty()) {
@@ -86,6 +87,17 @@ impl Gateway {
             self.release(id);
         }
         offered
+    }
+
+    /// A terminal that speaks from an address of another one has none that it could open a connection from.
+    fn check_whereabouts(&self, id: &TerminalId) -> Result<(), Error> {
+        match self.terminals.get(id) {
+            Some(terminal) if terminal.answering != terminal.path => Err(Error::new(
+                Reason::ADDRESS_NOT_BOUND,
+                "the request came from an address that is another terminal's; use one of its own",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn decide(&self, id: &TerminalId, request: &Connect) -> Result<Decision, Error> {

@@ -218,13 +218,20 @@ impl Gateway {
     }
 
     pub(super) fn flow_ended(&mut self, now: Instant, id: FlowId, end: FlowEnd) {
+        let is_delivering = self.flows.get(&id).is_some_and(|flow| matches!(flow.phase, Phase::Delivering));
+        // Without keys a terminal has nothing to send. A short session can be over while its acknowledgement
+        // still waits for the store, as the first one of an epoch does.
+        if is_delivering && end.up > 0 {
+            self.keys_arrived(id);
+        }
         let Some(flow) = self.remove_flow(now, id) else { return };
         self.stats.bytes_up = self.stats.bytes_up.saturating_add(end.up);
         self.stats.bytes_down = self.stats.bytes_down.saturating_add(end.down);
-        match flow.phase {
-            Phase::Delivered => self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1),
+        if !matches!(flow.phase, Phase::Delivered) {
             // Ended before the terminal had its keys: of no use to it.
-            _ => self.count_handshake(Some(Reason::PEER_CLOSED)),
+            let error = Error::new(Reason::PEER_CLOSED, "the connection ended before the keys were delivered");
+            self.count_handshake(Some(error.reason));
+            self.tell_failure(now, &flow.terminal, flow.session, &error);
         }
     }
 
@@ -234,8 +241,9 @@ impl Gateway {
         self.timers.set(Timer::Flow(id), None);
         self.by_session.remove(&flow.session);
         self.forget_delivery(now, id);
-        if !matches!(flow.phase, Phase::Delivered) {
-            self.settle(&flow.terminal);
+        match flow.phase {
+            Phase::Delivered => self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1),
+            _ => self.settle(&flow.terminal),
         }
         Some(flow)
     }

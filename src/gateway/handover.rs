@@ -66,13 +66,18 @@ impl Gateway {
             let error = Error::new(Reason::NOT_ACKNOWLEDGED, format!("the terminal refused its session keys: {said}"));
             return self.fail_flow(now, id, error, Vec::new());
         }
+        self.keys_arrived(id);
+    }
+
+    /// The terminal has the keys of this flow.
+    pub(super) fn keys_arrived(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         flow.phase = Phase::Delivered;
-        let session = flow.session.0;
+        let (session, terminal) = (flow.session.0, flow.terminal.clone());
         tracing::info!(session, "session handed over");
         tracing::debug!(session, %terminal, peer = %flow.remote, "of this flow");
         self.timers.set(Timer::Flow(id), None);
-        self.settle(terminal);
+        self.settle(&terminal);
         self.stats.sessions_delivered = self.stats.sessions_delivered.saturating_add(1);
         self.count_handshake(None);
     }

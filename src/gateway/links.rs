@@ -136,7 +136,9 @@ impl Gateway {
             match terminal.link.poll_output(now) {
                 LinkOutput::Persist(state) => self.persist(id, state),
                 LinkOutput::Transmit(bytes) => {
-                    if let Some(path) = terminal.answering.or(terminal.path) {
+                    // A request of ours goes where the terminal was heard, whoever's question is in hand.
+                    let is_request = channel::peek(&bytes).is_some_and(|peek| peek.is_request);
+                    if let Some(path) = terminal.answering.filter(|_| !is_request).or(terminal.path) {
                         self.stats.channel_sent = self.stats.channel_sent.saturating_add(1);
                         self.outputs.push_back(Output::Datagram { path, bytes });
                     }
@@ -188,8 +190,8 @@ impl Gateway {
         match self.terminals.heard(id, path, now) {
             Move::Stayed => {}
             Move::Moved { left, to } => {
-                if let Some(address) = left {
-                    self.outputs.push_back(Output::Unbind { terminal: id.clone(), address });
+                for (terminal, address) in left {
+                    self.outputs.push_back(Output::Unbind { terminal, address });
                 }
                 self.outputs.push_back(Output::Bind { terminal: id.clone(), address: to });
             }

@@ -100,5 +100,7 @@ impl Gateway {
         self.lookups.retain(|_, lookup| !lookup.is_of(id));
         self.timers.set(Timer::Link(id.clone()), None);
         self.talkative.remove(id);
+        // What the store confirms from now on is not its successor's.
+        self.tickets.retain(|_, owner| owner != id);
     }
 }

@@ -126,21 +126,22 @@ impl Terminals {
         if !fixed && held_by_other && !shared {
             return Move::Refused;
         }
-        let left = terminal.path.map(|path| path.remote.ip()).filter(|old| *old != address);
+        let old = terminal.path.map(|path| path.remote.ip()).filter(|old| *old != address);
         let first = terminal.path.is_none();
         terminal.path = Some(path);
         terminal.heard = Some(now);
-        if fixed || (left.is_none() && !first) {
+        if fixed || (old.is_none() && !first) {
             return Move::Stayed;
         }
-        if let Some(old) = left {
+        let mut left = Vec::new();
+        if let Some(old) = old {
             self.unlist(old, id);
+            left.push((id.clone(), old));
         }
-        let holders = self.by_address.entry(address).or_default();
         if !shared {
-            holders.clear();
+            left.extend(self.evict(address));
         }
-        holders.push(id.clone());
+        self.by_address.entry(address).or_default().push(id.clone());
         Move::Moved { left, to: address }
     }
 
@@ -150,6 +151,17 @@ impl Terminals {
         };
         let fixed = !terminal.record.addresses.is_empty();
         fixed || terminal.heard.is_some_and(|at| now.saturating_duration_since(at) < ADDRESS_LEASE)
+    }
+
+    /// Takes a learnt address from those that have not used it for long: they are where they are heard next.
+    fn evict(&mut self, address: IpAddr) -> Vec<(TerminalId, IpAddr)> {
+        let holders = self.by_address.remove(&address).unwrap_or_default();
+        for holder in &holders {
+            if let Some(terminal) = self.by_id.get_mut(holder) {
+                terminal.path = None;
+            }
+        }
+        holders.into_iter().map(|holder| (holder, address)).collect()
     }
 
     fn unlist(&mut self, address: IpAddr, id: &TerminalId) {
@@ -163,14 +175,14 @@ impl Terminals {
 }
 
 /// What hearing a terminal changed about its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Same address as before, or a configured one.
     Stayed,
     /// A learnt address: packets with it are this terminal's from now on.
     Moved {
-        /// The address it had.
-        left: Option<IpAddr>,
+        /// Who has lost which address by it: itself its former one, others this one after long silence.
+        left: Vec<(TerminalId, IpAddr)>,
         /// The address it has.
         to: IpAddr,
     },

@@ -10,6 +10,12 @@ use super::{Agent, Binaries, Host, Lab, Pki, Process, bracketed, finish};
 /// The port of the channel.
 const CHANNEL_PORT: u16 = 5683;
 
+/// The gateway's own hosts file, in the lab's directory.
+const HOSTS: &str = "hosts";
+
+/// Runs a command in a mount namespace where `/etc/hosts` is another file, if there is one.
+const WITH_HOSTS: &str = r#"[ ! -e "$0" ] || mount --bind "$0" /etc/hosts; exec "$@""#;
+
 /// Trust in the lab's authority as `[trust.lab]`, and one rule: every terminal may reach the server.
 pub const DEFAULT_RULES: &str = r#"
 [trust.lab]
@@ -34,6 +40,8 @@ pub struct GatewayOptions<'a> {
     pub closed: &'a str,
     /// Further arguments of `keyferry run`.
     pub arguments: &'a [&'a str],
+    /// Lines of a hosts(5) file that the gateway alone resolves names by; empty: the machine's own.
+    pub hosts: &'a str,
 }
 
 /// A running gateway.
@@ -48,7 +56,7 @@ pub struct Gateway {
 
 impl Default for GatewayOptions<'_> {
     fn default() -> Self {
-        Self { limits: "", rules: DEFAULT_RULES, closed: "[]", arguments: &[] }
+        Self { limits: "", rules: DEFAULT_RULES, closed: "[]", arguments: &[], hosts: "" }
     }
 }
 
@@ -60,6 +68,9 @@ impl Gateway {
         debug_assert!(pki.anchor_file().starts_with(lab.directory()));
         let config = lab.directory().join("keyferry.toml");
         std::fs::write(&config, configuration(lab, options))?;
+        if !options.hosts.is_empty() {
+            std::fs::write(lab.directory().join(HOSTS), options.hosts)?;
+        }
         let arguments: Vec<String> = options.arguments.iter().map(ToString::to_string).collect();
         let process = run(lab, binaries, &config, &arguments)?;
         Ok(Self { process, config, binaries: binaries.clone(), arguments })
@@ -78,6 +89,11 @@ impl Gateway {
 
     /// Adds a terminal with both of its addresses and returns its agent, ready to connect.
     pub fn add_terminal(&self, lab: &Lab, id: &str, host: Host) -> Result<Agent> {
+        self.add_terminal_with(lab, id, host, &[])
+    }
+
+    /// The same with further arguments of `keyferry terminal add`.
+    pub fn add_terminal_with(&self, lab: &Lab, id: &str, host: Host, further: &[&str]) -> Result<Agent> {
         // The terminal keeps its state beside its configuration.
         let directory = lab.directory().join(id);
         std::fs::create_dir(&directory)?;
@@ -94,7 +110,7 @@ impl Gateway {
             ["--gateway", &gateway],
             ["--config-out", &out],
         ];
-        self.keyferry(lab, &[&["terminal", "add", id], arguments.as_flattened()].concat())
+        self.keyferry(lab, &[&["terminal", "add", id], arguments.as_flattened(), further].concat())
             .with_context(|| format!("adding {id}; the gateway logged\n{}", self.process.log()))?;
         Ok(Agent::new(id, host, config, &self.binaries))
     }
@@ -118,7 +134,8 @@ impl Gateway {
 }
 
 fn run(lab: &Lab, binaries: &Binaries, config: &Path, arguments: &[String]) -> Result<Process> {
-    let mut command = lab.command(Host::Gateway, &binaries.keyferry);
+    let mut command = lab.command(Host::Gateway, "unshare");
+    command.args(["--mount", "sh", "-c", WITH_HOSTS]).arg(lab.directory().join(HOSTS)).arg(&binaries.keyferry);
     command.args(["run", "--config"]).arg(config).args(arguments);
     let mut process = lab.spawn("keyferry", command)?;
     let open = lab.wait_for_udp(Host::Gateway, CHANNEL_PORT, Duration::from_secs(10));
