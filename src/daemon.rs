@@ -14,7 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Reason};
-use crate::gateway::{Gateway, Input, Output, Settings};
+use crate::gateway::{Gateway, Input, Output, Random, Settings};
 use crate::io::admin::{AdminSocket, Call, Contact};
 use crate::io::clock::Clock;
 use crate::io::path::{Binding, Command, Connection, Connections, Flows, Relay, Rules};
@@ -230,7 +230,7 @@ impl Driver {
 }
 
 /// The system's random numbers.
-fn system_random() -> Box<dyn FnMut(&mut [u8]) + Send> {
+fn system_random() -> Random {
     let system = SystemRandom::new();
     Box::new(move |bytes: &mut [u8]| {
         if system.fill(bytes).is_err() {

@@ -158,6 +158,16 @@ impl Gateway {
         }
     }
 
+    pub(super) fn peer_closed(&mut self, now: Instant, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        // Reported where a record was asked for, and then the handshake is at home.
+        let Phase::Waiting(handshake) = &mut flow.phase else { return };
+        let error = handshake.peer_closed();
+        let mut last_words = Vec::new();
+        handshake.drain(&mut last_words);
+        self.fail_flow(now, id, error, last_words);
+    }
+
     pub(super) fn stepped(&mut self, now: Instant, stepped: Stepped, queue_time: Duration, crypto_time: Duration) {
         record(&mut self.stats.queue_time, queue_time);
         let Stepped { flow: id, handshake, to_peer, outcome } = stepped;

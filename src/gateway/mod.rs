@@ -55,6 +55,9 @@ pub struct LookupId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
+/// Fills a slice with unpredictable bytes.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// What the operator set, in the core's own terms.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -111,10 +114,12 @@ pub enum Input {
     PeerRecord {
         /// The flow it belongs to.
         flow: FlowId,
-        /// Header and body.
+        /// Header and body; of a record that cannot be, the header.
         record: Vec<u8>,
     },
-    /// The flow cannot go on: refused, unreachable, closed or malformed.
+    /// The peer closed instead of sending the record that was asked for.
+    PeerClosed(FlowId),
+    /// The flow cannot go on: refused, unreachable, lost.
     FlowFailed {
         /// The flow.
         flow: FlowId,
@@ -260,7 +265,7 @@ pub struct Gateway {
     tickets: BTreeMap<Ticket, TerminalId>,
     timers: Timers,
     stats: Stats,
-    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    random: Random,
     next: u64,
     outputs: VecDeque<Output>,
     /// Links with something to say, drained before `poll_output` reports idleness.
@@ -278,7 +283,7 @@ impl Gateway {
         policy: Policy,
         guard: AddressGuard,
         key_log: Option<Arc<dyn tls::KeyLog>>,
-        random: Box<dyn FnMut(&mut [u8]) + Send>,
+        random: Random,
     ) -> Result<Self, Error> {
         let clients = policy.rules().iter().map(|rule| client(rule, key_log.clone())).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -312,6 +317,7 @@ impl Gateway {
             Input::FlowOpened { flow, terminal, peer } => self.flow_opened(now.monotonic, flow, terminal, peer),
             Input::PeerConnected(flow) => self.peer_connected(now.monotonic, flow),
             Input::PeerRecord { flow, record } => self.peer_record(flow, record),
+            Input::PeerClosed(flow) => self.peer_closed(now.monotonic, flow),
             Input::FlowFailed { flow, error } => self.fail_flow(now.monotonic, flow, error, Vec::new()),
             Input::Stepped { stepped, queue_time, crypto_time } => {
                 self.stepped(now.monotonic, *stepped, queue_time, crypto_time);

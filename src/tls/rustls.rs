@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keyferry_parsers::messages::{ProofMethod, ProvedPeer};
-use keyferry_parsers::tls::{CipherSuite, NamedGroup};
+use keyferry_parsers::tls::{CipherSuite, NamedGroup, RecordHeader};
 use rustls::client::{ResolvesClientCert, Resumption, TicketRequest};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{ServerName, UnixTime};
@@ -26,7 +26,7 @@ use rustls::{
 use subtle::ConstantTimeEq;
 
 use super::profile::{KeyLog, Offer, Pin, Profile, ServerIdentity};
-use refusal::{oversized, refusal};
+use refusal::{not_tls, oversized, refusal};
 use verifier::Verifier;
 
 use super::{Established, Handshake, Progress};
@@ -152,13 +152,8 @@ impl Handshake for Session {
         if let State::Over(error) = &self.state {
             return Err(error.clone());
         }
-        if !is_one_record(record) {
-            return Err(
-                self.fail(Error::new(Reason::INTERNAL, "the TLS engine was fed something else than one record"))
-            );
-        }
         self.capture.unix_now.store(unix_now.as_secs(), Ordering::Relaxed);
-        if let Err(error) = self.process(record) {
+        if let Err(error) = self.take(record) {
             return Err(self.fail(error));
         }
         self.collect();
@@ -189,6 +184,24 @@ impl Handshake for Session {
 }
 
 impl Session {
+    fn take(&mut self, record: &[u8]) -> Result<(), Error> {
+        let parsed = record.first_chunk().map(RecordHeader::parse);
+        match parsed {
+            Some(Ok(header)) if header.record_length() == record.len() => self.process(record),
+            // rustls has the alert for what cannot be a record; where it would wait for more, this ends it.
+            Some(Err(_)) => {
+                self.process(record)?;
+                if let State::Running(connection) = &mut self.state {
+                    connection.send_close_notify();
+                }
+                let length =
+                    record.get(3..5).map_or(0, |bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
+                Err(if length > RecordHeader::MAX_CIPHERTEXT { oversized(&self.server) } else { not_tls(&self.server) })
+            }
+            _ => Err(Error::new(Reason::INTERNAL, "the TLS engine was fed something else than one record")),
+        }
+    }
+
     fn process(&mut self, mut record: &[u8]) -> Result<(), Error> {
         let State::Running(connection) = &mut self.state else {
             return Ok(());
@@ -241,13 +254,6 @@ impl Session {
 }
 
 /// A record header (RFC 8446 section 5.1) and as many bytes as it says.
-fn is_one_record(record: &[u8]) -> bool {
-    match record.split_first_chunk() {
-        Some((&[_, _, _, high, low], fragment)) => fragment.len() == usize::from(u16::from_be_bytes([high, low])),
-        None => false,
-    }
-}
-
 fn answered(connection: &ClientConnection) -> bool {
     connection.negotiated_cipher_suite().is_some()
 }

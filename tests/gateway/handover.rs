@@ -1,9 +1,10 @@
 //! The main job in memory: a terminal asks, the gateway does the handshake, the terminal talks to the server.
 
+use keyferry::gateway::{FlowEnd, Input};
 use keyferry_parsers::messages::{Connect, PeerName};
 use keyferry_parsers::tls::CipherSuite;
 
-use crate::world::{PeerBehaviour, SERVER, World, read, server_address};
+use crate::world::{A_WHILE, PeerBehaviour, SERVER, World, read, server_address};
 
 #[test]
 fn a_terminal_talks_to_an_unmodified_server() {
@@ -26,6 +27,24 @@ fn a_terminal_talks_to_an_unmodified_server() {
     assert_eq!((stats.sessions_ended, stats.bytes_up, stats.bytes_down), (1, 1, 2));
 }
 
+/// A session may be over before the gateway has seen that the keys arrived: then what the terminal sent says it.
+#[test]
+fn a_session_shorter_than_its_acknowledgement_counts_as_delivered() {
+    for (up, delivered) in [(100, 1), (0, 0)] {
+        let mut world = World::new(9);
+        let device = world.add_device();
+        let request = world.connect(device, 40_001);
+        world.run_until(A_WHILE, |world| world.wires.values().any(|wire| wire.handed_over));
+        let flow = world.devices[device].flows[&request];
+        world.tell(Input::FlowEnded { flow, end: FlowEnd { up, down: 100 } });
+        world.run(A_WHILE);
+        let stats = world.gateway.stats();
+        assert_eq!((stats.sessions_delivered, stats.sessions_ended), (delivered, delivered));
+        let view = world.gateway.view();
+        assert_eq!((view.offers, view.handshakes, view.sessions), (0, 0, 0));
+    }
+}
+
 #[test]
 fn every_suite() {
     for suite in Connect::DEFAULT_CIPHER_SUITES {
@@ -46,7 +65,7 @@ fn a_terminal_that_can_do_one_suite_gets_that_one() {
     let mut request = Connect::new(PeerName::Name(SERVER.to_owned()), 443, 40_001);
     request.cipher_suites = vec![CipherSuite::TLS_CHACHA20_POLY1305_SHA256];
     let request = world.request(device, request);
-    world.run(crate::world::A_WHILE);
+    world.run(A_WHILE);
     world.assert_session(device, request);
     assert_eq!(world.devices[device].keys[&request].suite, CipherSuite::TLS_CHACHA20_POLY1305_SHA256.0);
     world.talk(device, request, b"up", b"down");
@@ -61,7 +80,7 @@ fn alpn_is_what_the_peer_chose() {
     let mut request = Connect::new(PeerName::Name(SERVER.to_owned()), 443, 40_001);
     request.alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
     let request = world.request(device, request);
-    world.run(crate::world::A_WHILE);
+    world.run(A_WHILE);
     world.assert_session(device, request);
     assert_eq!(world.devices[device].keys[&request].alpn.as_deref(), Some("http/1.1"));
 }
@@ -108,7 +127,7 @@ fn a_prefix_beyond_the_limit_ends_the_session_without_keys() {
     let device = world.add_device();
     world.peers.insert(server_address(), PeerBehaviour { greeting: vec![0x42; 17_000], ..Default::default() });
     let request = world.connect(device, 40_001);
-    world.run(crate::world::A_WHILE);
+    world.run(A_WHILE);
     assert_eq!(world.devices[device].reason(request), "peer-oversized");
     assert!(world.devices[device].keys.is_empty());
     assert!(world.wire(device, request).reset);

@@ -84,7 +84,7 @@ fn what_the_gateway_says_by_itself_goes_where_the_terminal_was_heard() {
         world.link.loss_percent = 100;
         world.run(Duration::from_millis(1));
         let count = world.recorded.len();
-        world.now += wait;
+        world.now = world.now + wait;
         world.echo(device);
         let genuine = world.recorded.last().unwrap().bytes.clone();
         let elsewhere = from(at("10.99.0.66:6666"));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use keyferry::gateway::{FlowEnd, Input};
+
 use crate::world::{Link, World, assert_no_nonce_twice};
 
 /// What the terminal's library waits for: the answer, then the offer's time twice and a little.
@@ -85,4 +87,25 @@ fn the_terminal_is_gone_after_its_request() {
     assert_eq!(world.gateway.stats().handshakes.get(&kind), Some(&1));
     assert!(world.devices[device].keys.is_empty());
     assert_eq!(world.gateway.stats().sessions_delivered, 0);
+}
+
+/// The peer hangs up between hand-over and acknowledgement: the terminal is told, and its place is free.
+#[test]
+fn the_connection_ends_while_the_keys_are_on_their_way() {
+    let mut world = World::new(94);
+    let device = world.add_device();
+    let request = world.connect(device, 40_001);
+    world.run_until(Duration::from_secs(1), |world| !world.devices[device].flows.is_empty());
+    world.link.loss_percent = 100;
+    world.run(Duration::from_secs(1));
+    world.link.loss_percent = 0;
+    let flow = world.devices[device].flows[&request];
+    // Without keys the terminal has sent nothing.
+    world.tell(Input::FlowEnded { flow, end: FlowEnd::default() });
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.devices[device].reason(request), "peer-closed");
+    assert!(world.devices[device].keys.is_empty());
+    let id = world.devices[device].record.id.clone();
+    assert_eq!(world.gateway.terminal_view(&id, world.now).unwrap().pending, 0);
+    assert_eq!(world.gateway.view().handshakes, 0);
 }

@@ -1,5 +1,13 @@
 //! The gateway as a whole, in memory and in virtual time: one behaviour a file, one program, so that it is
 //! linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy takes what stands outside a #[test] function for production code"
+)]
 
 mod world;
 

@@ -107,7 +107,9 @@ fn a_peer_without_tls_1_3() {
 #[test]
 fn what_is_not_tls() {
     let said = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec();
-    refuse(PeerBehaviour { garbage: Some(said), ..Default::default() }, ask(), Reason::PEER_MALFORMED);
+    let (world, _) = refuse(PeerBehaviour { garbage: Some(said), ..Default::default() }, ask(), Reason::PEER_MALFORMED);
+    let last_words = &world.wires.values().next().unwrap().last_words;
+    assert_eq!(last_words.get(..5), Some(&[21, 3, 3, 0, 2][..]), "an alert");
 
     // Looks like a record, and is none of TLS 1.3.
     let said = vec![22, 3, 3, 0, 8, 2, 0, 0, 4, 3, 3, 0x11, 0x11];
@@ -120,7 +122,7 @@ fn what_is_not_tls() {
 #[test]
 fn an_oversized_record() {
     let said = [&[22, 3, 3, 0x48, 0x01][..], &[0; 0x4801]].concat();
-    let behaviour = PeerBehaviour { garbage: Some(said), bypasses_driver: true, ..Default::default() };
+    let behaviour = PeerBehaviour { garbage: Some(said), ..Default::default() };
     let (world, _) = refuse(behaviour, ask(), Reason::PEER_OVERSIZED);
     let alert = &world.wires.values().next().unwrap().last_words;
     assert_eq!(alert.get(..5), Some(&[21, 3, 3, 0, 2][..]), "an alert");

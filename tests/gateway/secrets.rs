@@ -1,58 +1,59 @@
 //! What the gateway tells its operator, in log, statistics and errors, holds no key.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::io;
+use std::sync::Once;
 use std::time::Duration;
 
+use keyferry::gateway::Input;
 use keyferry::io::report;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::world::{PeerBehaviour, World, server_address};
 
-/// Takes the log of one thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// The log of this test, if it wants one: the subscriber is there for all threads.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// What is logged in this thread from now on is kept.
+fn capture() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Log).init());
+    LOG.set(Some(Vec::new()));
 }
 
 /// Sessions that succeed and fail, with everything logged.
 fn everything_that_was_told() -> (World, String) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    capture();
     let mut world = World::new(141);
-    tracing::subscriber::with_default(subscriber, || {
-        let device = world.add_device();
-        for number in 0..20 {
-            let request = world.establish(device, 40_000 + number);
-            world.talk(device, request, b"up", b"down");
-        }
-        world.peers.insert(server_address(), PeerBehaviour { stranger: true, ..Default::default() });
-        world.connect(device, 41_000);
-        world.run(Duration::from_secs(2));
-        world.restart_gateway();
-        world.peers.insert(server_address(), PeerBehaviour::default());
-        world.establish(device, 41_001);
-        let id = world.devices[device].record.id.clone();
-        world.tell(keyferry::gateway::Input::Revoke(id));
-    });
-    let mut told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let device = world.add_device();
+    for number in 0..20 {
+        let request = world.establish(device, 40_000 + number);
+        world.talk(device, request, b"up", b"down");
+    }
+    world.peers.insert(server_address(), PeerBehaviour { stranger: true, ..Default::default() });
+    world.connect(device, 41_000);
+    world.run(Duration::from_secs(2));
+    world.restart_gateway();
+    world.peers.insert(server_address(), PeerBehaviour::default());
+    world.establish(device, 41_001);
+    let id = world.devices[device].record.id.clone();
+    world.tell(Input::Revoke(id));
+
+    let mut told = String::from_utf8(LOG.take().unwrap()).unwrap();
     assert!(told.contains("handed over") && told.contains("handshake failed"), "the log was captured");
     told += &report::json(world.gateway.stats(), world.gateway.view(), 1).to_string();
     told += &report::prometheus(world.gateway.stats(), world.gateway.view(), 1);

@@ -8,7 +8,7 @@ use keyferry::gateway::Input;
 use keyferry_channel::{ChannelKey, Endpoint, Id, Instant, Method, Output, RequestId, State};
 use keyferry_parsers::messages::{Connect, PeerName};
 
-use crate::world::{A_WHILE, GATEWAY_ID, SERVER, World, from};
+use crate::world::{GATEWAY_ID, SERVER, World, from};
 
 /// A well-formed request under these credentials.
 fn request_of(kid: &[u8], key: [u8; 32]) -> Vec<u8> {

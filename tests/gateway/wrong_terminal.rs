@@ -22,21 +22,17 @@ fn two_terminals_with_500_sessions_each() {
         delay: Duration::from_millis(10),
         jitter: Duration::from_millis(30),
     };
-    for device in 0..2 {
-        world.add_device();
-        world.devices[device].opens_tcp = true;
-    }
+    world.add_device();
+    world.add_device();
     let mut asked: [Vec<RequestId>; 2] = Default::default();
     let mut failed = 0;
     while (0..2).any(|device| world.devices[device].sessions.len() < 500) {
-        for device in 0..2 {
+        for (device, asked) in asked.iter_mut().enumerate() {
             let done = |id: &&RequestId| world.devices[device].is_done(**id);
-            let under_way = asked[device].len() - asked[device].iter().filter(done).count();
+            let under_way = asked.len() - asked.iter().filter(done).count();
             let wanted = 500usize.saturating_sub(world.devices[device].sessions.len()).min(AT_ONCE);
             for _ in under_way..wanted {
-                let port = 20_000 + asked[device].len() as u16;
-                let request = world.connect(device, port);
-                asked[device].push(request);
+                asked.push(world.connect(device, 20_000 + asked.len() as u16));
             }
         }
         world.run(Duration::from_millis(20));

@@ -31,6 +31,7 @@ pub struct Visit {
 }
 
 /// How a `keyferry-terminal connect` ended.
+#[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
     /// What it said on standard error.
@@ -61,7 +62,7 @@ pub fn with(
     let gateway = Gateway::start(&lab, &pki, &Binaries::beside_this_program()?, options)?;
     let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
     let mut world = World { agent, gateway, pki, lab };
-    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(9000)))
+    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(30)))
 }
 
 /// Runs a program of this process in a host's namespace: its sockets are made there.
@@ -165,6 +166,16 @@ impl World {
         let mut words = text.split_whitespace().skip_while(|word| *word != "packets").skip(1);
         let packets = words.next().with_context(|| format!("nft says {text}"))?;
         Ok(packets.parse()?)
+    }
+}
+
+impl Ended {
+    /// Refused for this reason, named with its fault, and in time.
+    #[track_caller]
+    pub fn assert_refused(&self, code: i32, reason: &str, limit: Duration) {
+        let words = |text: &str| self.message.contains(text);
+        assert!(self.code == Some(code) && words(reason), "wanted {code} and {reason}, got {self:?}");
+        assert!(self.took < limit, "{reason} took {:?}", self.took);
     }
 }
 

@@ -9,7 +9,7 @@ use xtask::lab;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 
-/// An IP packet with ports; others are left out.
+/// An IP packet; without TCP and UDP its ports are 0.
 #[derive(Clone, Debug)]
 pub struct Packet {
     pub protocol: u8,
@@ -22,7 +22,7 @@ pub struct Packet {
     pub payload: Vec<u8>,
 }
 
-/// The TCP and UDP packets of a capture on an Ethernet interface, in their order.
+/// The IP packets of a capture on an Ethernet interface, in their order.
 pub fn read(path: &Path) -> Result<Vec<Packet>> {
     Ok(lab::frames(path)?.iter().filter_map(|frame| packet(frame)).collect())
 }
@@ -60,11 +60,14 @@ fn packet(frame: &[u8]) -> Option<Packet> {
 }
 
 fn segment(protocol: u8, from: IpAddr, to: IpAddr, length: usize, bytes: &[u8]) -> Option<Packet> {
-    let port = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let port = |at: usize| match protocol {
+        TCP | UDP => Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?)),
+        _ => Some(0),
+    };
     let (sequence, header) = match protocol {
         TCP => (u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?), usize::from(bytes.get(12)? >> 4) * 4),
         UDP => (0, 8),
-        _ => return None,
+        _ => (0, 0),
     };
     Some(Packet {
         protocol,

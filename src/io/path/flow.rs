@@ -154,8 +154,14 @@ impl Task {
     }
 
     async fn read(&mut self, peer: &mut TcpStream) -> Result<(), Stop> {
-        let record = self.done(read_record(peer)).await?.map_err(Stop::Failed)?;
-        self.report(Input::PeerRecord { flow: self.id, record }).await;
+        match self.done(read_record(peer)).await? {
+            Ok(record) => self.report(Input::PeerRecord { flow: self.id, record }).await,
+            // The gateway answers with the reset.
+            Err(error) => {
+                tracing::debug!(%error, "peer lost in the handshake");
+                self.report(Input::PeerClosed(self.id)).await;
+            }
+        }
         Ok(())
     }
 
@@ -225,17 +231,17 @@ async fn closed(terminal: &TcpStream) {
     }
 }
 
-/// Reads one record and not a byte more.
-async fn read_record(peer: &mut TcpStream) -> Result<Vec<u8>, Error> {
-    let mut bytes = [0; RecordHeader::LENGTH];
-    peer.read_exact(&mut bytes).await.map_err(|error| peer_lost(&error))?;
-    let header = RecordHeader::parse(&bytes).map_err(|error| {
-        Error::new(Reason::PEER_MALFORMED, format!("the peer does not speak TLS here: {error}; check the port"))
-    })?;
-    let mut record = bytes.to_vec();
-    record.resize(header.record_length(), 0);
-    let (_, body) = record.split_at_mut(bytes.len());
-    peer.read_exact(body).await.map_err(|error| peer_lost(&error))?;
+/// Reads one record and not a byte more. Of one that cannot be, the header alone: the engine has the words
+/// for the peer.
+async fn read_record(peer: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut header = [0; RecordHeader::LENGTH];
+    peer.read_exact(&mut header).await?;
+    let mut record = header.to_vec();
+    if let Ok(parsed) = RecordHeader::parse(&header) {
+        record.resize(parsed.record_length(), 0);
+        let (_, body) = record.split_at_mut(header.len());
+        peer.read_exact(body).await?;
+    }
     Ok(record)
 }
 

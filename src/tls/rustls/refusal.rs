@@ -36,6 +36,10 @@ pub(super) fn refusal(error: &rustls::Error, server: &ServerIdentity, answered: 
 }
 
 /// A message, or a record, larger than anything a handshake needs.
+pub(super) fn not_tls(server: &ServerIdentity) -> Error {
+    Error::new(Reason::PEER_MALFORMED, format!("{server} does not speak TLS on this port: check the port"))
+}
+
 pub(super) fn oversized(server: &ServerIdentity) -> Error {
     Error::new(
         Reason::PEER_OVERSIZED,

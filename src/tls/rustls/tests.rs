@@ -71,12 +71,3 @@ fn the_first_secret_of_a_label_stays_and_other_labels_are_left_alone() {
     let (tx, rx) = capture.traffic_secrets().unwrap();
     assert_eq!((tx.as_bytes(), rx.as_bytes()), (&[1; 32][..], &[2; 32][..]));
 }
-
-#[test]
-fn a_record_is_its_header_and_as_many_bytes_as_that_says() {
-    assert!(is_one_record(&[22, 3, 3, 0, 2, 7, 7]));
-    assert!(is_one_record(&[22, 3, 3, 0, 0]));
-    for wrong in [&[][..], &[22, 3, 3, 0], &[22, 3, 3, 0, 2, 7], &[22, 3, 3, 0, 2, 7, 7, 7]] {
-        assert!(!is_one_record(wrong), "{wrong:?}");
-    }
-}

@@ -148,9 +148,9 @@ impl Agent {
 
     /// Opens TCP first, to an address for which the gateway's policy needs no request, and waits for the keys.
     pub async fn connect_unasked(&self, remote: SocketAddr) -> Result<AgentStream, AgentError> {
-        let socket = bind(self.source_address(remote.ip()), 0).map_err(no_socket)?;
-        let port = socket.local_addr().map_err(no_socket)?.port();
-        let local = SocketAddr::new(self.source_address(remote.ip()), port);
+        let source = self.source_towards(remote).await.map_err(no_socket)?;
+        let socket = bind(source, 0).map_err(no_socket)?;
+        let local = socket.local_addr().map_err(no_socket)?;
         let request = self.request(|id, events| Command::Expect { id, local, remote, events })?;
         let tcp = socket.connect(remote).await;
         let tcp = tcp.map_err(|error| AgentError::new(Blame::Gateway, format!("TCP to {remote}: {error}")))?;
@@ -202,7 +202,7 @@ impl Agent {
     }
 
     async fn take_over(&self, tcp: TcpStream, mut request: Request) -> Result<AgentStream, AgentError> {
-        let handover = request.keys().await?;
+        let handover = keys_for(&tcp, &mut request).await?;
         let is = |ours: std::io::Result<SocketAddr>, theirs: SocketAddr| {
             ours.is_ok_and(|ours| (ours.ip(), ours.port()) == (theirs.ip(), theirs.port()))
         };
@@ -233,6 +233,14 @@ impl Agent {
         }
     }
 
+    /// The same, exactly: where the families differ, the route to `remote` decides.
+    async fn source_towards(&self, remote: SocketAddr) -> std::io::Result<IpAddr> {
+        match self.source_address(remote.ip()) {
+            unspecified if unspecified.is_unspecified() => Ok(udp_to(remote).await?.local_addr()?.ip()),
+            source => Ok(source),
+        }
+    }
+
     fn request(
         &self,
         command: impl FnOnce(RequestId, mpsc::UnboundedSender<Event>) -> Command,
@@ -242,6 +250,27 @@ impl Agent {
         let request = Request { id, events, commands: self.commands.clone(), stopped: self.stopped.clone() };
         self.commands.send(command(id, sender)).map_err(|_| request.stopped())?;
         Ok(request)
+    }
+}
+
+/// Waits for the keys of a connection, but not for those of one that has ended.
+async fn keys_for(tcp: &TcpStream, request: &mut Request) -> Result<Box<Handover>, AgentError> {
+    tokio::select! {
+        keys = request.keys() => return keys,
+        () = ended(tcp) => {}
+    }
+    // They, or the reason why there are none, may be on their way.
+    let late = tokio::time::timeout(REASON_DEADLINE, request.keys()).await;
+    late.unwrap_or_else(|_| {
+        let message = "the gateway closed the connection without keys and gave no reason; its log says why";
+        Err(AgentError::new(Blame::Gateway, message))
+    })
+}
+
+/// Resolves when the other end closes. Bytes that come before the keys stay where they are.
+async fn ended(tcp: &TcpStream) {
+    if let Ok(1..) = tcp.peek(&mut [0]).await {
+        std::future::pending().await
     }
 }
 

@@ -41,8 +41,6 @@ pub struct Keys {
     pub suite: u16,
     pub alpn: Option<String>,
     pub peer: String,
-    /// The whole message.
-    pub bytes: Vec<u8>,
 }
 
 impl Device {
@@ -105,7 +103,7 @@ impl World {
     pub fn request(&mut self, device: usize, request: Connect) -> RequestId {
         let ports = (request.source_port, request.port);
         let id = self.number(device, ports);
-        self.to_device(device, Input::Connect { id, request });
+        self.tell_device(device, Input::Connect { id, request });
         id
     }
 
@@ -113,7 +111,7 @@ impl World {
     pub fn expect(&mut self, device: usize, source_port: u16, remote: SocketAddr) -> RequestId {
         let id = self.number(device, (source_port, remote.port()));
         let local = SocketAddr::new(self.devices[device].address.ip(), source_port);
-        self.to_device(device, Input::Expect { id, local, remote });
+        self.tell_device(device, Input::Expect { id, local, remote });
         let flow = self.open_tcp(local, remote);
         self.devices[device].flows.insert(id, flow);
         id
@@ -122,7 +120,7 @@ impl World {
     /// A device asks for an echo.
     pub fn echo(&mut self, device: usize) -> RequestId {
         let id = self.number(device, (0, 0));
-        self.to_device(device, Input::Echo { id, echo: Echo(vec![7; 16]) });
+        self.tell_device(device, Input::Echo { id, echo: Echo(vec![7; 16]) });
         id
     }
 
@@ -173,7 +171,7 @@ impl World {
         id
     }
 
-    fn to_device(&mut self, device: usize, input: Input<'_>) {
+    fn tell_device(&mut self, device: usize, input: Input<'_>) {
         self.devices[device].terminal.handle_input(self.now, input).unwrap();
         self.drain_device(device);
     }
@@ -191,7 +189,7 @@ impl World {
         let now = self.now;
         for device in 0..self.devices.len() {
             if self.devices[device].deadline().is_some_and(|at| at <= now) {
-                self.to_device(device, Input::Timeout);
+                self.tell_device(device, Input::Timeout);
                 let later = self.devices[device].deadline().is_none_or(|at| at > now);
                 assert!(later, "a terminal wants to be woken again at the moment it was woken");
             }
@@ -251,7 +249,6 @@ impl Keys {
             suite: handover.suite.0,
             alpn: handover.alpn.clone(),
             peer: handover.peer.identity.clone(),
-            bytes: handover.encode().to_vec(),
         }
     }
 }

@@ -170,11 +170,9 @@ impl World {
             return None;
         }
         let peer = wire.peer.as_mut()?;
-        let header = peer.header();
-        if header.is_some_and(|header| RecordHeader::parse(&header).is_err()) && !peer.bypasses_driver() {
+        if let Some(header) = peer.header().filter(|header| RecordHeader::parse(header).is_err()) {
             wire.reading = false;
-            let error = Error::new(Reason::PEER_MALFORMED, "the peer does not speak TLS here");
-            return Some(Input::FlowFailed { flow, error });
+            return Some(Input::PeerRecord { flow, record: header.to_vec() });
         }
         if let Some(record) = peer.next_record() {
             wire.reading = false;
@@ -182,8 +180,7 @@ impl World {
         }
         if peer.is_closed() {
             wire.reading = false;
-            let error = Error::new(Reason::PEER_CLOSED, "the peer closed");
-            return Some(Input::FlowFailed { flow, error });
+            return Some(Input::PeerClosed(flow));
         }
         None
     }

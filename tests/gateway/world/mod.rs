@@ -24,7 +24,7 @@ use keyferry_channel::{ChannelKey, Id, Instant, State};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 
 pub use attacker::{Datagram, Thief, assert_no_nonce_twice};
-pub use device::{Device, Keys, read};
+pub use device::{Device, read};
 pub use driver::Wire;
 pub use peer::{PeerBehaviour, Pki, Stop};
 

@@ -29,8 +29,6 @@ pub struct PeerBehaviour {
     pub greeting: Vec<u8>,
     /// Sent instead of TLS.
     pub garbage: Option<Vec<u8>>,
-    /// What it sends reaches the engine although the driver would refuse the record's header.
-    pub bypasses_driver: bool,
     /// Never answers the SYN.
     pub unreachable: bool,
     pub alpn: Vec<Vec<u8>>,
@@ -53,7 +51,6 @@ impl Default for PeerBehaviour {
             stops_after: None,
             greeting: Vec::new(),
             garbage: None,
-            bypasses_driver: false,
             unreachable: false,
             alpn: Vec::new(),
             cipher_suites: Vec::new(),
@@ -101,7 +98,6 @@ pub struct Peer {
     pub records_given: usize,
     stops_after: Option<(usize, Stop)>,
     garbage: bool,
-    bypasses_driver: bool,
     /// What it received as application data.
     pub received: Vec<u8>,
     /// Why it gave up.
@@ -132,7 +128,6 @@ impl Peer {
             records_given: 0,
             stops_after: behaviour.stops_after,
             garbage: garbage.is_some(),
-            bypasses_driver: behaviour.bypasses_driver,
             to_gateway: garbage.unwrap_or_default().into(),
             received: Vec::new(),
             failure: None,
@@ -192,10 +187,6 @@ impl Peer {
 
     pub fn is_closed(&self) -> bool {
         self.stops_after.is_some_and(|(after, stop)| stop == Stop::Close && self.records_given >= after)
-    }
-
-    pub fn bypasses_driver(&self) -> bool {
-        self.bypasses_driver
     }
 
     fn collect(&mut self) {

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30
 
 
 class Refused(Exception):
-    """The gateway sent a failure."""
+    """The gateway sent a failure, as answer or push, or this terminal refused the keys."""
 
     def __init__(self, code, failure):
         super().__init__(f"{code}: {failure}")
@@ -36,6 +36,7 @@ class Expected:
     """A session promised by the gateway."""
 
     request: dict
+    wanted_name: str
     socket: socket.socket
     outcome: asyncio.Future
     taken: bytes | None = None
@@ -72,10 +73,8 @@ class SessionResource(ProtectedResource):
         super().__init__()
         self.schemas = schemas
         self.expected = {}
-        self.largest_push = 0
 
     async def render_post(self, request):
-        self.largest_push = max(self.largest_push, len(request.payload))
         try:
             push = self.schemas.decode("session-push", request.payload)
             session = push[1]
@@ -85,9 +84,7 @@ class SessionResource(ProtectedResource):
         expected = self.expected.get(session)
         if expected is None:
             return self.refuse(aiocoap.CONFLICT, messages.CLOSED_BY_TERMINAL, session)
-        if expected.taken is not None and expected.taken != request.payload:
-            return self.refuse(aiocoap.CONFLICT, messages.ADDRESS_NOT_BOUND, session)
-        if expected.taken is None:
+        if expected.taken != request.payload:
             try:
                 self.take(expected, push)
             except ValueError as problem:
@@ -98,15 +95,18 @@ class SessionResource(ProtectedResource):
     def take(self, expected, push):
         """Raises ValueError with the reason when the keys do not fit."""
         if 14 in push:
-            expected.outcome.set_exception(Refused("push", push))
+            if not expected.outcome.done():
+                expected.outcome.set_exception(Refused("push", push))
             return
+        if expected.outcome.done():
+            raise ValueError(messages.ADDRESS_NOT_BOUND)
         try:
             own, peer = (packed(name) for name in (expected.socket.getsockname(), expected.socket.getpeername()))
         except OSError:
             raise ValueError(messages.ADDRESS_NOT_BOUND) from None
-        reason = messages.misfit(push, expected.request, own, peer)
+        reason = messages.misfit(push, expected.request, expected.wanted_name, own, peer)
         if reason is not None:
-            expected.outcome.set_exception(ValueError(f"hand-over refused: {reason}"))
+            expected.outcome.set_exception(Refused("own", {14: reason}))
             raise ValueError(reason)
         expected.outcome.set_result(push)
 
@@ -124,6 +124,7 @@ class Terminal:
         self.schemas = messages.Schemas(options.cddl)
         self.sessions = SessionResource(self.schemas)
         self.key_updates = 0
+        self.largest_request = 0
 
     async def open(self):
         site = resource.Site()
@@ -141,8 +142,7 @@ class Terminal:
     async def post(self, path, payload):
         uri = f"coap://{self.provisioning.gateway}{path}"
         request = aiocoap.Message(code=aiocoap.POST, uri=uri, payload=payload)
-        if len(payload) > 1024:
-            request.opt.request_tag = [secrets.token_bytes(4)]
+        self.largest_request = max(self.largest_request, len(payload))
         return await asyncio.wait_for(self.context.request(request).response, PATIENCE_SECONDS)
 
     async def echo(self):
@@ -151,8 +151,8 @@ class Terminal:
         if not answer.code.is_successful() or answer.payload != payload:
             raise ValueError(f"echo answered {answer.code}, {answer.payload.hex()}")
 
-    async def connect(self, peer, port, alpn):
-        """Returns the TCP socket and the connection on it, and what the peer has already sent."""
+    async def connect(self, peer, port, alpn, wanted_name=None):
+        """A session. `wanted_name`: whom the peer must have proved to be, if not the one that is asked for."""
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         tcp.setblocking(False)
         tcp.bind((self.own_address, 0))
@@ -164,10 +164,20 @@ class Terminal:
             tcp.close()
             raise Refused(answer.code.dotted, self.schemas.decode("failure", answer.payload))
         offer = self.schemas.decode("connect-answer", answer.payload)
-        expected = Expected(request, tcp, asyncio.get_running_loop().create_future())
+        expected = Expected(request, wanted_name or peer, tcp, asyncio.get_running_loop().create_future())
         self.sessions.expected[offer[0]] = expected
-        await asyncio.get_running_loop().sock_connect(tcp, (socket.inet_ntoa(offer[1]), port))
-        handover = await asyncio.wait_for(expected.outcome, PATIENCE_SECONDS)
+        try:
+            await asyncio.get_running_loop().sock_connect(tcp, (socket.inet_ntoa(offer[1]), port))
+        except OSError as problem:
+            # The push may come behind the reset; it says why.
+            print(problem, file=sys.stderr)
+        try:
+            handover = await asyncio.wait_for(expected.outcome, PATIENCE_SECONDS)
+        except Refused as refusal:
+            if refusal.code == "own":
+                await until_ended(tcp)
+            tcp.close()
+            raise
         tx, rx = (handover[3], handover.get(5, 0)), (handover[4], handover.get(6, 0))
         connection = Connection(handover[2], tx, rx, records_per_key=handover[9][0])
         return Pipe(tcp, connection, handover.get(11, b""))
@@ -179,13 +189,13 @@ class Terminal:
         head, _, body = (await pipe.read()).partition(b"\r\n\r\n")
         await pipe.close()
         self.key_updates += pipe.connection.key_updates
-        if not head.startswith(b"HTTP/1.1 200 "):
+        if head.split()[1:2] != [b"200"]:
             raise ValueError(head)
         return body.decode()
 
-    async def echo_after_greeting(self, peer, port, greeting_length, echoed_length):
+    async def echo_after_greeting(self, peer, port, alpn, greeting_length, echoed_length):
         """For a peer that speaks first and then gives back what it gets."""
-        pipe = await self.connect(peer, port, None)
+        pipe = await self.connect(peer, port, alpn)
         greeting = await pipe.read(greeting_length)
         sent = secrets.token_bytes(echoed_length)
         await pipe.send(sent)
@@ -228,6 +238,16 @@ class Pipe:
         self.tcp.close()
 
 
+async def until_ended(tcp):
+    """The gateway ends the connection whose keys were refused; the peer may have said something before."""
+    loop = asyncio.get_running_loop()
+    try:
+        while await asyncio.wait_for(loop.sock_recv(tcp, 65536), PATIENCE_SECONDS):
+            pass
+    except ConnectionResetError:
+        pass
+
+
 def packed(name):
     """Address and port as a binding has them."""
     return socket.inet_aton(name[0]), name[1]
@@ -249,17 +269,18 @@ async def run(options):
         report["pages"].append(await terminal.get(*options.target, options.path, options.alpn))
         report["epochs"].append(terminal.epochs.record.epoch)
     for length in options.greeting:
-        report["greetings"].append(await terminal.echo_after_greeting(*options.target, length, options.echoed))
+        greeting = await terminal.echo_after_greeting(*options.target, options.alpn, length, options.echoed)
+        report["greetings"].append(greeting)
     for refused in options.refused:
         try:
-            await terminal.connect(*refused, None)
+            await terminal.connect(*refused, None, options.wanted_name)
         except Refused as refusal:
             report["refusals"].append({"code": refusal.code, "reason": refusal.failure[14]})
     await terminal.context.shutdown()
     report |= {
         "counts": terminal.epochs.counts,
         "key_updates": terminal.key_updates,
-        "largest_push": terminal.sessions.largest_push,
+        "largest_request": terminal.largest_request,
         "validated": terminal.schemas.counts,
     }
     print(json.dumps(report))
@@ -277,7 +298,8 @@ def main():
     parser.add_argument("--advance-before", type=int, action="append", default=[], help="session number, from 0")
     parser.add_argument("--greeting", type=int, action="append", default=[], help="bytes the peer says first")
     parser.add_argument("--echoed", type=int, default=1, help="bytes the peer then gives back")
-    parser.add_argument("--refused", type=target, action="append", default=[], help="where no session is given")
+    parser.add_argument("--refused", type=target, action="append", default=[], help="where no session comes to be")
+    parser.add_argument("--wanted-name", help="there: whom the peer must prove to be, if not its host")
     asyncio.run(run(parser.parse_args()))
 
 

@@ -42,7 +42,7 @@ class Schemas:
         self.counts[rule] = self.counts.get(rule, 0) + 1
 
 
-def misfit(handover, request, own, peer):
+def misfit(handover, request, wanted_name, own, peer):
     """The reason why a hand-over must be refused, or None. `own` and `peer` are address and port of the
     connected socket, the address in bytes."""
     if handover[7] != [*own, *peer]:
@@ -55,6 +55,6 @@ def misfit(handover, request, own, peer):
         return UNSUPPORTED
     if 10 in handover and handover[10] not in request.get(4, []):
         return UNSUPPORTED
-    if handover[8] != [1, request[0]]:
+    if handover[8] != [1, wanted_name]:
         return CERTIFICATE_NAME_MISMATCH
     return None

@@ -15,6 +15,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Where in the log its own lines begin: processes of one name share the file.
+    begin: u64,
 }
 
 /// What the process's standard input and output are.
@@ -34,8 +36,9 @@ impl Process {
             Pipes::Closed => command.stdin(Stdio::null()).stdout(file.try_clone()?),
             Pipes::Open => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
         };
+        let begin = file.metadata()?.len();
         let child = command.stderr(file).spawn().with_context(|| format!("starting {name}: {command:?}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), child, log, begin })
     }
 
     /// The process id.
@@ -45,7 +48,9 @@ impl Process {
 
     /// Everything logged so far.
     pub fn log(&self) -> String {
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let own = usize::try_from(self.begin).ok().and_then(|begin| bytes.get(begin..));
+        String::from_utf8_lossy(own.unwrap_or_default()).into_owned()
     }
 
     /// The pipe into the process; `None` when it was started without or it was taken before.
