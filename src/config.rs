@@ -91,6 +91,8 @@ pub struct Limits {
     pub handshakes_per_second: u32,
     /// Handshakes open at once for each terminal.
     pub pending_per_terminal: u32,
+    /// Sessions carried at once for each terminal.
+    pub sessions_per_terminal: u32,
     /// Handshakes open at once for all terminals.
     pub pending: u32,
     /// Worker threads; 0: one for each core.
@@ -120,6 +122,7 @@ impl Config {
                 delivery_time: DELIVERY_TIME,
                 handshakes_per_second: self.limits.handshakes_per_second,
                 pending_per_terminal: self.limits.pending_per_terminal,
+                sessions_per_terminal: self.limits.sessions_per_terminal,
                 pending: self.limits.pending as usize,
             },
             policy: self.policy.clone(),

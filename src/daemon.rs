@@ -19,7 +19,7 @@ use crate::io::admin::{AdminSocket, Call, Contact};
 use crate::io::clock::Clock;
 use crate::io::path::{Binding, Command, Connection, Connections, Flows, Relay, Rules};
 use crate::io::persist::{Persister, Write};
-use crate::io::resolver::resolve;
+use crate::io::resolver::Resolver;
 use crate::io::store::Store;
 use crate::io::udp::Channel;
 use crate::io::workers::Workers;
@@ -30,8 +30,8 @@ use crate::tls::KeyLog;
 
 /// Inputs that may wait for the loop.
 const QUEUE: usize = 4096;
-/// How often the host's own addresses are looked up again.
-const HOST_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the host is looked at again: its addresses, and whether our packet rules are still there.
+const HOST_INTERVAL: Duration = Duration::from_secs(5);
 /// What the gateway is to be, as the configuration says.
 pub struct Plan {
     /// The core's settings.
@@ -90,7 +90,7 @@ struct Driver {
     flows: Flows<Relay>,
     workers: Workers,
     persister: Persister,
-    input_sender: mpsc::Sender<Input>,
+    resolver: Resolver,
     inputs: mpsc::Receiver<Input>,
     connections: Connections,
     calls: mpsc::Receiver<Call>,
@@ -99,6 +99,8 @@ struct Driver {
 impl Driver {
     async fn start(plan: Plan, options: &RunOptions) -> Result<Self, Error> {
         let clock = Clock::start();
+        // Before anything can fail: without its rules the machine would forward in the clear.
+        plan.rules.install(&[])?;
         let mut store = Store::open(&plan.state_directory, &plan.key_file)?;
         let admitted = admitted(&mut store)?;
         let Plan { settings, policy, closed, rules, .. } = plan;
@@ -131,7 +133,7 @@ impl Driver {
                 .map_err(|error| failed("the store's thread", &error))?,
             store,
             channel,
-            input_sender,
+            resolver: Resolver::new(input_sender),
             inputs,
             connections,
             calls,
@@ -166,7 +168,7 @@ impl Driver {
                 Some(connection) = self.connections.recv() => self.accepted(connection),
                 Some(call) = self.calls.recv() => self.answer(call),
                 () = asleep => self.tell(Input::Timeout),
-                _ = host_check.tick() => look_at_host(&mut self.gateway, &self.rules),
+                _ = host_check.tick() => self.look_at_host(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -183,6 +185,20 @@ impl Driver {
         self.gateway.handle_input(self.clock.now(), input);
     }
 
+    fn look_at_host(&mut self) {
+        look_at_host(&mut self.gateway, &self.rules);
+        if self.rules.are_installed() {
+            return;
+        }
+        tracing::error!("the packet rules were removed, and terminals could speak in the clear; putting them back");
+        let bindings: Vec<Binding> =
+            self.gateway.bindings().map(|(record, address)| Binding::of(record, address)).collect();
+        match self.rules.install(&bindings) {
+            Ok(()) => self.gateway.rules_were_restored(),
+            Err(error) => tracing::error!(%error, "the packet rules cannot be put back"),
+        }
+    }
+
     fn accepted(&mut self, connection: Connection) {
         match self.flows.open(connection) {
             Ok(opened) => self.tell(opened),
@@ -196,11 +212,12 @@ impl Driver {
             match self.gateway.poll_output() {
                 Output::Timeout(at, _) => return at.map(|at| self.clock.wake_at(at)),
                 Output::Datagram { path, bytes } => self.channel.send(path, &bytes),
-                Output::Resolve { lookup, name } => resolve(self.input_sender.clone(), lookup, name),
+                Output::Resolve { lookup, name } => self.resolver.resolve(lookup, name),
                 Output::Persist { ticket, kid, state } => self.persister.write(Write { ticket, kid, state }),
                 Output::ConnectPeer(flow) => self.flows.tell(flow, Command::ConnectPeer),
                 Output::ReadPeer(flow) => self.flows.tell(flow, Command::ReadPeer),
                 Output::WritePeer { flow, bytes } => self.flows.tell(flow, Command::WritePeer(bytes)),
+                Output::Open(flow) => self.flows.tell(flow, Command::Open),
                 Output::HandOver(flow) => self.flows.tell(flow, Command::HandOver),
                 Output::Reset { flow, last_words } => self.flows.tell(flow, Command::Reset(last_words)),
                 Output::Step(step) => {

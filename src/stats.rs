@@ -34,6 +34,8 @@ pub struct Stats {
     pub channel_refused: BTreeMap<&'static str, u64>,
     /// Requests of terminals refused before any packet left, by reason.
     pub requests_refused: BTreeMap<Reason, u64>,
+    /// How often the packet rules had to be put back because somebody removed them.
+    pub rules_restored: u64,
     /// TCP connections of terminals that nothing explained, by cause.
     pub flows_refused: BTreeMap<&'static str, u64>,
 }
@@ -66,6 +68,7 @@ impl Stats {
             channel_sent: 0,
             channel_refused: BTreeMap::new(),
             requests_refused: BTreeMap::new(),
+            rules_restored: 0,
             flows_refused: BTreeMap::new(),
         }
     }

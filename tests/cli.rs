@@ -116,14 +116,17 @@ fn a_terminal_is_added_listed_shown_and_revoked() {
     let text = |key: &str| file[key].as_str().unwrap();
     assert_eq!([text("id"), text("sender_id"), text("gateway_id")], ["meter-1", "0100", "00"]);
     assert_eq!(text("gateway"), "10.7.1.1:5683");
-    assert_eq!(text("key").len(), 64);
+    assert_eq!(text("key_file"), "m.key");
+    assert_eq!(fs::metadata(operator.path("m.key")).unwrap().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(operator.path("m.key")).unwrap();
+    assert_eq!(key.len(), 64);
 
     let list = operator.ok(&["terminal", "list"]);
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 2, "{list}");
     assert!(lines[0].starts_with("ID       GROUP    ADDRESSES"), "{list}");
     assert!(lines[1].starts_with("meter-1  sensors  10.7.1.10"), "{list}");
-    assert!(!list.contains(text("key")));
+    assert!(!list.contains(&key));
     assert!(operator.ok(&["terminal", "show", "meter-1"]).contains("kid        0100\n"));
     assert_eq!(operator.json(&["terminal", "show", "meter-1", "--json"])["group"], "sensors");
 

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
+use crate::coap::{OptionNumber, Options};
+use crate::exchange::{MessageDigest, digest};
 use crate::short::Short;
 use crate::{Instant, Method};
 
@@ -59,7 +61,25 @@ impl Block {
 pub(crate) struct BodyKey {
     pub method: Method,
     pub path: String,
-    pub request_tag: Short<8>,
+    pub request_tags: RequestTags,
+}
+
+/// The list of a request's Request-Tag options, as a digest: none differs from one that is empty, and one from two (RFC
+/// 9175 section 3.3).
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RequestTags(Option<MessageDigest>);
+
+impl RequestTags {
+    /// The option is elective: a value longer than 8 bytes is ignored as if unknown.
+    pub fn of(options: &Options<'_>) -> Self {
+        let tags = options.iter().filter(|(number, tag)| *number == OptionNumber::REQUEST_TAG && tag.len() <= 8);
+        let mut list = Vec::new();
+        for (_, tag) in tags {
+            list.push(tag.len() as u8);
+            list.extend_from_slice(tag);
+        }
+        Self((!list.is_empty()).then(|| digest(&list)))
+    }
 }
 
 /// A body from the peer being put together.
@@ -100,6 +120,7 @@ pub(crate) const MAX_BODY: usize = 32 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coap::{Content, OptionWriter};
     use proptest::prelude::*;
 
     proptest! {
@@ -115,6 +136,25 @@ mod tests {
             }
             prop_assert_eq!(joined, body);
         }
+    }
+
+    #[test]
+    fn request_tags_are_told_apart_as_a_list() {
+        let tags = |tags: &[&[u8]]| {
+            let mut content = alloc::vec![2];
+            let mut options = OptionWriter::new(&mut content);
+            for tag in tags {
+                options.push(OptionNumber::REQUEST_TAG, tag);
+            }
+            RequestTags::of(&Content::parse(&content).unwrap().options)
+        };
+        let lists: [&[&[u8]]; 7] = [&[], &[b""], &[b"", b""], &[b"a"], &[b"b"], &[b"a", b"b"], &[b"ab"]];
+        for (at, list) in lists.iter().enumerate() {
+            for (other_at, other) in lists.iter().enumerate() {
+                assert_eq!(tags(list) == tags(other), at == other_at, "{list:?} and {other:?}");
+            }
+        }
+        assert!(tags(&[b"123456789", b"a"]) == tags(&[b"a"]), "too long: ignored");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::event::{ExchangeId, Input, Output, Refused};
 use crate::exchange::{Answered, Separate};
 use crate::inbound::{Challenge, Inbound};
 use crate::oscore::{Id, OscoreOption, PartialIv};
-use crate::outbound::{Outbound, Request};
+use crate::outbound::{Outbound, Request, Sent};
 use crate::seed::Seed;
 use crate::{Instant, State};
 
@@ -44,6 +44,8 @@ pub struct Endpoint {
     /// Our requests under way, at most 8, and those that wait, at most 64.
     pub(crate) outbound: Vec<Outbound>,
     pub(crate) queue: VecDeque<Request>,
+    /// Requests of ours given up whose answers may still come: without content, at most 32.
+    pub(crate) given_up: VecDeque<Sent>,
     /// The peer's requests that have no answer yet, and answers it has not acknowledged: together at most 16.
     pub(crate) inbound: Vec<Inbound>,
     pub(crate) separate: Vec<Separate>,
@@ -71,6 +73,7 @@ impl Endpoint {
             challenge: None,
             outbound: Vec::new(),
             queue: VecDeque::new(),
+            given_up: VecDeque::new(),
             inbound: Vec::new(),
             separate: Vec::new(),
             answered: Answered::default(),
@@ -167,10 +170,11 @@ impl Endpoint {
         self.expire_outbound();
         self.expire_inbound();
         self.answered.expire(self.now);
-        if may_release && self.is_idle() && self.answered.next_expiry().is_none() {
+        if may_release && self.is_idle() && self.given_up.is_empty() && self.answered.next_expiry().is_none() {
             self.epochs.release_ciphers();
             self.outbound = Vec::new();
             self.queue = VecDeque::new();
+            self.given_up = VecDeque::new();
             self.inbound = Vec::new();
             self.separate = Vec::new();
             self.outputs.shrink_to_fit();
@@ -182,6 +186,7 @@ impl Endpoint {
         let others = [
             named(self.epochs.previous_until, "drop the previous epoch"),
             named(self.answered.next_expiry(), "forget an old answer"),
+            named(self.next_given_up(), "stop waiting for a late answer"),
             named(self.assembly.as_ref().map(|assembly| assembly.until), "drop an unfinished body"),
             named(self.served.as_ref().map(|served| served.until), "drop a body not fetched"),
             self.separate.iter().map(|separate| (separate.retransmission.at, "retransmit a response")).min(),

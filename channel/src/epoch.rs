@@ -135,7 +135,7 @@ impl Endpoint {
         if !(spent || self.is_epoch_due(self.now)) {
             return Readiness::Ready;
         }
-        if self.state.confirmed && !self.previous_is_in_use() {
+        if self.state.confirmed && !self.previous_is_in_use() && !self.is_transferring() {
             self.advance();
             return Readiness::Ready;
         }
@@ -223,6 +223,7 @@ impl Endpoint {
     /// Exchanges under an epoch that is gone cannot be completed.
     fn abandon(&mut self, number: u32) {
         self.fail_outbound(Failure::EpochPassed, |outbound| outbound.sent.epoch == number);
+        self.given_up.retain(|sent| sent.epoch != number);
         self.inbound.retain(|inbound| inbound.reply.epoch != number);
         self.separate.retain(|separate| separate.epoch != number);
     }

@@ -94,7 +94,9 @@ impl Answered {
     }
 }
 
-const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Half of RFC 7252's default, whose section 4.8.1 lets an environment choose; not below what RFC 8085 section 3.1.1 asks of
+/// an initial time-out. Whoever waits for a session waits for every lost datagram.
+const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_RETRANSMIT: u8 = 4;
-const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
+pub(crate) const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
 const REMEMBERED: usize = 16;

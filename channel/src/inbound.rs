@@ -7,7 +7,7 @@ use core::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::Instant;
-use crate::block::{Assembly, Block, BodyKey, MAX_BODY, SIZE_EXPONENT, Served, WHOLE_PAYLOAD, append};
+use crate::block::{Assembly, Block, BodyKey, MAX_BODY, RequestTags, SIZE_EXPONENT, Served, WHOLE_PAYLOAD, append};
 use crate::coap::{Code, Content, Kind, Message, Method, OptionNumber, OptionWriter, Options, Token, emit_payload};
 use crate::endpoint::Endpoint;
 use crate::epoch::{Epoch, parse_epoch};
@@ -140,20 +140,32 @@ impl Endpoint {
         }
         let proved = self.proves_freshness(content);
         if proved || freshness == Freshness::Fresh && !path_is_new {
-            if self.inbound.len().saturating_add(self.separate.len()) >= MAX_EXCHANGES {
-                return Err(Refused::Overloaded);
-            }
+            self.make_room()?;
             match freshness {
                 Freshness::Fresh => self.window_of(reply)?.mark(number),
                 _ => self.window_of(reply)?.mark_proved(number),
             }
             return Ok(());
         }
-        if freshness == Freshness::Fresh {
-            self.window_of(reply)?.mark(number);
+        match freshness {
+            Freshness::Fresh => self.window_of(reply)?.mark(number),
+            _ => self.window_of(reply)?.doubt(number),
         }
         self.send_challenge(reply)?;
         Err(Refused::EchoRequired)
+    }
+
+    /// For one exchange more. A peer that leaves answers unacknowledged may have no use for them, but it has for this one.
+    fn make_room(&mut self) -> Result<(), Refused> {
+        if self.inbound.len().saturating_add(self.separate.len()) < MAX_EXCHANGES {
+            return Ok(());
+        }
+        if self.separate.is_empty() {
+            return Err(Refused::Overloaded);
+        }
+        // The oldest is in front.
+        self.separate.remove(0);
+        Ok(())
     }
 
     fn window_of(&mut self, reply: &Reply) -> Result<&mut ReplayWindow, Refused> {
@@ -184,6 +196,8 @@ impl Endpoint {
     fn accept(&mut self, reply: Reply, content: &[u8]) -> Result<(), Refused> {
         match self.interpret(reply, content) {
             Ok(result) => result,
+            // Where nobody waits for an acknowledgement, what cannot be understood gets silence (RFC 7252 section 5.4.1).
+            Err((reply, Code::BAD_OPTION)) if reply.kind == Kind::NonConfirmable => Err(Refused::Malformed),
             Err((reply, code)) => {
                 self.send_answer(&reply, false, None, &answer_content(code, &AnswerOptions::default(), &[]))
             }
@@ -379,9 +393,8 @@ impl<'a> Asked<'a> {
             return Err(Code::BAD_REQUEST);
         }
         content.options.check(&REQUEST_OPTIONS).map_err(|_| Code::BAD_OPTION)?;
-        let request_tag = content.options.find(OptionNumber::REQUEST_TAG).unwrap_or_default();
-        let request_tag = Short::new(request_tag).ok_or(Code::BAD_OPTION)?;
-        let key = BodyKey { method: Method(content.code.0), path: path(&content.options)?, request_tag };
+        let (path, request_tags) = (path(&content.options)?, RequestTags::of(&content.options));
+        let key = BodyKey { method: Method(content.code.0), path, request_tags };
         let block = |number| match content.options.find(number).map(Block::parse) {
             Some(None) => Err(Code::BAD_OPTION),
             found => Ok(found.flatten()),
@@ -440,7 +453,10 @@ pub(crate) fn empty_acknowledgement(message_id: u16) -> Vec<u8> {
 
 const REQUEST_OPTIONS: [OptionNumber; 3] = [OptionNumber::URI_PATH, OptionNumber::BLOCK2, OptionNumber::BLOCK1];
 const MAX_EXCHANGES: usize = 16;
-const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(1);
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const BODY_LIFETIME: Duration = Duration::from_secs(60);
 const CHALLENGE_LIFETIME: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::coap::{Code, Content, Kind, Message, Method, OptionNumber, OptionWrit
 use crate::endpoint::Endpoint;
 use crate::epoch::Readiness;
 use crate::event::{Event, Failure, Output, Refused, RequestId};
-use crate::exchange::{Retransmission, digest};
+use crate::exchange::{EXCHANGE_LIFETIME, Retransmission, digest};
 use crate::inbound::empty_acknowledgement;
 use crate::oscore::{OscoreOption, Outer, PartialIv};
 use crate::short::Short;
@@ -28,8 +28,8 @@ pub(crate) struct Request {
     handover: bool,
     /// The epoch whose hand-overs it was counted among.
     counted: Option<u32>,
-    /// From the peer's challenge.
-    echo: Option<Short<40>>,
+    /// From the peer's challenge, and the epoch it came under: it may go back under no other (RFC 9175 section 2.3).
+    echo: Option<(u32, Short<40>)>,
     upload: Option<Upload>,
     download: Option<Download>,
 }
@@ -74,10 +74,7 @@ enum Wait {
 
 impl Outbound {
     pub fn deadline(&self) -> (Instant, &'static str) {
-        match &self.sent.wait {
-            Wait::Acknowledgement(retransmission) => (retransmission.at, "retransmit a request"),
-            Wait::Response(until) => (*until, "give up waiting for an answer"),
-        }
+        self.sent.deadline()
     }
 }
 
@@ -116,14 +113,15 @@ impl Endpoint {
     }
 
     pub(crate) fn cancel(&mut self, id: RequestId) -> Result<(), Refused> {
-        let known = self.queue.iter().any(|request| request.id == id)
-            || self.outbound.iter().any(|outbound| outbound.request.id == id);
-        if !known {
+        let queued = self.queue.iter().any(|request| request.id == id);
+        if !queued && !self.outbound.iter().any(|outbound| outbound.request.id == id) {
             return Err(Refused::Unmatched);
         }
         self.queue.retain(|request| request.id != id);
-        self.outbound.retain(|outbound| outbound.request.id != id);
-        self.fail(id, Failure::Cancelled);
+        self.fail_outbound(Failure::Cancelled, |outbound| outbound.request.id == id);
+        if queued {
+            self.fail(id, Failure::Cancelled);
+        }
         Ok(())
     }
 
@@ -179,7 +177,7 @@ impl Endpoint {
         let Ok(partial_iv) = self.next_partial_iv() else { return self.fail(request.id, Failure::Exhausted) };
         let (message_id, token) = (self.next_message_id(), self.next_token());
         let outer = Outer { kind: Kind::Confirmable, message_id, token: &token, uri_host: None };
-        let content = request.content();
+        let content = request.content(self.epochs.current.number);
         let Some(datagram) = self.epochs.current.context.protect_request(&outer, partial_iv, &content) else {
             return self.fail(request.id, Failure::TooLarge);
         };
@@ -203,15 +201,12 @@ impl Endpoint {
         {
             return Ok(());
         }
-        let at = self.outbound.iter().position(|outbound| outbound.sent.is_answered_by(message));
-        let at = at.ok_or(Refused::Unmatched)?;
-        let (epoch, content) = {
-            let sent = self.outbound.get(at).map(|outbound| &outbound.sent).ok_or(Refused::Unmatched)?;
-            let epoch = self.epochs.find(sent.epoch).ok_or(Refused::EpochPassed)?;
-            let content = epoch.context.unprotect_response(sent.partial_iv, option.partial_iv, message.payload);
-            (sent.epoch, content.ok_or(Refused::NotAuthentic)?)
-        };
-        let request = self.outbound.remove(at).request;
+        let mut sent = self.outbound.iter().map(|outbound| &outbound.sent).chain(&self.given_up);
+        let sent = sent.find(|sent| sent.is_answered_by(message)).ok_or(Refused::Unmatched)?;
+        let (epoch, token) = (sent.epoch, sent.token);
+        let context = &mut self.epochs.find(epoch).ok_or(Refused::EpochPassed)?.context;
+        let content = context.unprotect_response(sent.partial_iv, option.partial_iv, message.payload);
+        let content = content.ok_or(Refused::NotAuthentic)?;
         if epoch == self.epochs.current.number {
             self.confirm();
         }
@@ -221,20 +216,27 @@ impl Endpoint {
             self.push(Output::Transmit(acknowledgement.clone()));
             self.answered.remember(message_digest, acknowledgement, false, self.now);
         }
-        self.conclude(request, &content);
+        self.given_up.retain(|sent| sent.token != token);
+        // Not there: given up, and only to be acknowledged.
+        if let Some(at) = self.outbound.iter().position(|outbound| outbound.sent.token == token) {
+            let request = self.outbound.remove(at).request;
+            self.conclude(request, epoch, &content);
+        }
         Ok(())
     }
 
     /// Goes on with the request after an authentic response: repeats it with Echo, sends or fetches the next block, or
     /// hands the answer up.
-    fn conclude(&mut self, mut request: Request, content: &[u8]) {
+    fn conclude(&mut self, mut request: Request, epoch: u32, content: &[u8]) {
         let Ok(content) = Content::parse(content) else { return self.fail(request.id, Failure::Malformed) };
         if !content.code.is_response() || content.options.check(&RESPONSE_OPTIONS).is_err() {
             return self.fail(request.id, Failure::Malformed);
         }
         let echo = content.options.find(OptionNumber::ECHO).and_then(Short::new);
-        if content.code == Code::UNAUTHORIZED && echo.is_some() && request.echo.is_none() {
-            request.echo = echo;
+        // Once per epoch: if the key advanced meanwhile, the repetition goes without Echo and may be challenged in its turn.
+        let repeated = request.echo.is_some_and(|(challenged, _)| challenged == epoch);
+        if let Some(echo) = echo.filter(|_| content.code == Code::UNAUTHORIZED && !repeated) {
+            request.echo = Some((epoch, echo));
             return self.transmit(request);
         }
         request.echo = None;
@@ -270,6 +272,8 @@ impl Endpoint {
     }
 
     pub(crate) fn expire_outbound(&mut self) {
+        let now = self.now;
+        self.given_up.retain(|sent| sent.deadline().0 > now);
         let mut given_up = false;
         for at in 0..self.outbound.len() {
             let Some(outbound) = self.outbound.get_mut(at).filter(|outbound| outbound.deadline().0 <= self.now) else {
@@ -286,7 +290,6 @@ impl Endpoint {
             given_up |= !again;
         }
         if given_up {
-            let now = self.now;
             self.fail_outbound(Failure::TimedOut, |outbound| outbound.deadline().0 <= now);
         }
     }
@@ -302,9 +305,35 @@ impl Endpoint {
 
     pub(crate) fn fail_outbound(&mut self, why: Failure, fails: impl Fn(&Outbound) -> bool) {
         while let Some(at) = self.outbound.iter().position(&fails) {
-            let outbound = self.outbound.remove(at);
-            self.fail(outbound.request.id, why);
+            let Outbound { request, sent } = self.outbound.remove(at);
+            if matches!(why, Failure::Cancelled | Failure::TimedOut) {
+                self.await_late_answer(sent);
+            }
+            self.fail(request.id, why);
         }
+    }
+
+    /// The peer may have the request and answer it yet. Unless somebody acknowledges that answer, it comes again and again
+    /// and takes the place of another exchange.
+    fn await_late_answer(&mut self, sent: Sent) {
+        let until = self.now + EXCHANGE_LIFETIME;
+        if self.given_up.len() >= MAX_GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(Sent { datagram: Vec::new(), wait: Wait::Response(until), ..sent });
+    }
+
+    /// A body is under way block by block, in either direction: its blocks should travel under one epoch.
+    pub(crate) fn is_transferring(&self) -> bool {
+        let blockwise = |request: &Request| request.upload.is_some() || request.download.is_some();
+        self.outbound.iter().any(|outbound| blockwise(&outbound.request))
+            || self.assembly.is_some()
+            || self.served.is_some()
+    }
+
+    pub(crate) fn next_given_up(&self) -> Option<Instant> {
+        // All wait equally long: the oldest is in front.
+        self.given_up.front().map(|sent| sent.deadline().0)
     }
 
     fn fail(&mut self, id: RequestId, why: Failure) {
@@ -313,6 +342,13 @@ impl Endpoint {
 }
 
 impl Sent {
+    fn deadline(&self) -> (Instant, &'static str) {
+        match &self.wait {
+            Wait::Acknowledgement(retransmission) => (retransmission.at, "retransmit a request"),
+            Wait::Response(until) => (*until, "give up waiting for an answer"),
+        }
+    }
+
     fn is_unacknowledged(&self) -> bool {
         matches!(self.wait, Wait::Acknowledgement(_))
     }
@@ -329,8 +365,8 @@ impl Sent {
 }
 
 impl Request {
-    /// What OSCORE encrypts, for the next message.
-    fn content(&mut self) -> Zeroizing<Vec<u8>> {
+    /// What OSCORE encrypts, for the next message, which goes under `epoch`.
+    fn content(&mut self, epoch: u32) -> Zeroizing<Vec<u8>> {
         let mut payload = if self.download.is_some() { &[][..] } else { &self.payload };
         let mut block1 = None;
         if let Some(upload) = self.upload.as_mut().filter(|_| self.download.is_none()) {
@@ -351,7 +387,7 @@ impl Request {
         if let Some(block1) = block1 {
             options.push_uint(OptionNumber::BLOCK1, block1.value());
         }
-        if let Some(echo) = &self.echo {
+        if let Some((_, echo)) = self.echo.as_ref().filter(|(challenged, _)| *challenged == epoch) {
             options.push(OptionNumber::ECHO, echo.as_bytes());
         }
         if let Some(upload) = &self.upload {
@@ -419,6 +455,8 @@ const RESPONSE_OPTIONS: [OptionNumber; 2] = [OptionNumber::BLOCK2, OptionNumber:
 const MAX_IN_FLIGHT: usize = 8;
 /// RFC 8613's default; our own is twice as wide.
 const PEER_WINDOW: u64 = 32;
+/// More late answers than these would not be ordinary lateness.
+const MAX_GIVEN_UP: usize = 32;
 const MAX_QUEUED: usize = 64;
 pub(crate) const MAX_PATH: usize = 64;
 /// How long after an empty acknowledgement the answer may take.

@@ -7,6 +7,9 @@ pub(crate) struct ReplayWindow {
     seen: u64,
     /// Numbers from here on were not used before our last start. Below, only an Echo value proves that a message is fresh.
     known_from: u64,
+    /// Above every number that was answered with a challenge: such a message was not carried out, yet somebody may have
+    /// recorded it.
+    challenged: u64,
 }
 
 /// What the window says about a sequence number.
@@ -23,12 +26,12 @@ pub(crate) enum Freshness {
 impl ReplayWindow {
     /// For an epoch that begins now: nothing can have been received under it.
     pub const fn fresh() -> Self {
-        Self { highest: None, seen: 0, known_from: 0 }
+        Self { highest: None, seen: 0, known_from: 0, challenged: 0 }
     }
 
     /// For an epoch taken from storage.
     pub const fn unknown() -> Self {
-        Self { highest: None, seen: 0, known_from: u64::MAX }
+        Self { highest: None, seen: 0, known_from: u64::MAX, challenged: 0 }
     }
 
     pub fn check(&self, number: u64) -> Freshness {
@@ -54,10 +57,17 @@ impl ReplayWindow {
         }
     }
 
-    /// Marks a number whose freshness was proved by Echo. Whoever sent it counts upwards, so that later numbers are fresh.
+    /// A doubtful number is being challenged. It is not seen, its sender may have nothing to prove it with but another
+    /// number; but it stays doubtful, whatever is proved meanwhile.
+    pub fn doubt(&mut self, number: u64) {
+        self.challenged = self.challenged.max(number.saturating_add(1));
+    }
+
+    /// Marks a number whose freshness was proved by Echo. Whoever sent it counts upwards, so that later numbers are fresh,
+    /// but for those that came before the proof.
     pub fn mark_proved(&mut self, number: u64) {
         self.mark(number);
-        self.known_from = self.known_from.min(number);
+        self.known_from = self.known_from.min(number.max(self.challenged));
     }
 }
 
@@ -96,5 +106,17 @@ mod tests {
         window.mark_proved(99);
         assert_eq!(window.check(99), Freshness::Replayed);
         assert_eq!(window.check(98), Freshness::Doubtful);
+    }
+
+    #[test]
+    fn what_was_challenged_stays_doubtful_when_a_lower_number_is_proved() {
+        let mut window = ReplayWindow::unknown();
+        window.doubt(102);
+        window.doubt(100);
+        window.mark_proved(101);
+        assert_eq!(window.check(102), Freshness::Doubtful);
+        assert_eq!(window.check(103), Freshness::Fresh);
+        window.mark_proved(102);
+        assert_eq!(window.check(102), Freshness::Replayed);
     }
 }

@@ -12,6 +12,7 @@ mod pair;
 
 use std::time::Duration;
 
+use keyferry_channel::coap::{Content, OptionNumber};
 use keyferry_channel::{ChannelKey, Event, Failure, Input, Refused, State};
 use pair::{GATEWAY, KEY, Pair, TERMINAL, spy};
 
@@ -224,4 +225,73 @@ fn a_fast_series_of_hand_overs_beside_requests_loses_nothing() {
         }
         assert!(pair.epoch(GATEWAY) >= 12);
     }
+}
+
+#[test]
+fn no_epoch_begins_while_a_body_is_under_way() {
+    for side in [TERMINAL, GATEWAY] {
+        // Whoever sends the body, and whoever fetches or serves it: its echo is as long.
+        for steps in [1, 3, 6, 9, 12] {
+            let mut pair = Pair::settled(7);
+            pair.request(side, 1, &[1; 3000]).unwrap();
+            (0..steps).for_each(|_| assert!(pair.step()));
+            for who in [TERMINAL, GATEWAY] {
+                pair.input(who, Input::Advance).unwrap();
+                pair.request(who, 2, b"short").unwrap();
+            }
+            // What waits for the next epoch is not held up, but goes under this one.
+            for _ in 0..6 {
+                pair.step();
+            }
+            assert_eq!([pair.epoch(TERMINAL), pair.epoch(GATEWAY)], [0, 0], "after {steps} steps");
+            pair.run();
+            assert_eq!(pair.answered(side, 1).unwrap(), [1; 3000]);
+            pair.request(side, 3, b"next").unwrap();
+            pair.run();
+            assert_eq!([pair.epoch(TERMINAL), pair.epoch(GATEWAY)], [1, 1]);
+        }
+    }
+}
+
+#[test]
+fn a_body_goes_on_in_the_epoch_that_crossed_its_first_block() {
+    let mut pair = Pair::settled(8);
+    pair.request(TERMINAL, 1, &[1; 3000]).unwrap();
+    // On the way at the same time: the gateway knows of no body yet.
+    pair.input(GATEWAY, Input::Advance).unwrap();
+    pair.request(GATEWAY, 1, b"advance").unwrap();
+    pair.run();
+    assert_eq!(pair.answered(TERMINAL, 1).unwrap(), [1; 3000]);
+    assert_eq!(pair.sides[GATEWAY].delivered, [vec![1; 3000]]);
+    assert_settled(&pair, 1);
+}
+
+#[test]
+fn a_challenge_is_answered_under_its_own_epoch_only() {
+    let mut pair = Pair::settled(9);
+    pair.path_is_new = true;
+    pair.request(TERMINAL, 1, b"body").unwrap();
+    // The challenge is on its way.
+    assert!(pair.step());
+    let (_, _, challenge) = pair.wire.pop().unwrap();
+    pair.input(GATEWAY, Input::Advance).unwrap();
+    pair.request(GATEWAY, 1, b"advance").unwrap();
+    let (_, _, advance) = pair.wire.pop().unwrap();
+    pair.input(TERMINAL, Input::Datagram { bytes: &advance, path_is_new: false }).unwrap();
+    assert_eq!(pair.epoch(TERMINAL), 1);
+    let sent = pair.sent.len();
+    pair.input(TERMINAL, Input::Datagram { bytes: &challenge, path_is_new: true }).unwrap();
+    pair.run();
+    assert_eq!(pair.answered(TERMINAL, 1).unwrap(), b"body");
+    assert_eq!(pair.sides[GATEWAY].delivered, [b"body"]);
+    let all: Vec<_> = pair.sent.iter().filter_map(|(from, datagram)| spy::look(*from, datagram)).collect();
+    let late = pair.sent[sent..].iter().filter_map(|(from, datagram)| spy::look(*from, datagram));
+    let carries_echo: Vec<_> = late
+        .filter(|seen| seen.from == TERMINAL && seen.request)
+        .map(|seen| {
+            let (_, content) = spy::open(&seen, &all, &key_of(1), 1).unwrap();
+            Content::parse(&content).unwrap().options.find(OptionNumber::ECHO).is_some()
+        })
+        .collect();
+    assert_eq!(carries_echo, [false, true], "without the old epoch's Echo, then with the new one's");
 }

@@ -151,3 +151,35 @@ fn the_caller_sees_nothing_of_the_challenge() {
     assert_eq!(pair.sides[GATEWAY].outcomes[&1], [Ok((Code::CHANGED, vec![5; 5000]))]);
     pair.run_for(Duration::from_secs(400));
 }
+
+/// The challenge came too late for the proof of a lower number to cover what it asked about.
+#[test]
+fn a_challenged_request_is_not_carried_out_when_it_comes_again_later() {
+    let mut pair = Pair::settled(6);
+    pair.crash(GATEWAY);
+    let datagram = |pair: &mut Pair| pair.wire.pop().unwrap().2;
+    pair.request(TERMINAL, 1, b"first").unwrap();
+    let first = datagram(&mut pair);
+    pair.input(GATEWAY, Input::Datagram { bytes: &first, path_is_new: false }).unwrap_err();
+    let challenge = datagram(&mut pair);
+    pair.input(TERMINAL, Input::Datagram { bytes: &challenge, path_is_new: false }).unwrap();
+    let proof = datagram(&mut pair);
+    // A later number is challenged before the lower one arrives with its proof.
+    pair.request(TERMINAL, 2, b"second").unwrap();
+    let recorded = datagram(&mut pair);
+    pair.input(GATEWAY, Input::Datagram { bytes: &recorded, path_is_new: false }).unwrap_err();
+    pair.input(GATEWAY, Input::Datagram { bytes: &proof, path_is_new: false }).unwrap();
+    pair.run();
+    // Enough that the answer to the recording is no longer remembered, few enough that it is still in the window.
+    for number in 10..30u64 {
+        pair.request(TERMINAL, number, b"more").unwrap();
+        pair.run();
+    }
+    for number in [1, 2].into_iter().chain(10..30) {
+        assert!(pair.answered(TERMINAL, number).is_some());
+    }
+    let result = pair.input(GATEWAY, Input::Datagram { bytes: &recorded, path_is_new: false });
+    assert_eq!(result, Err(keyferry_channel::Refused::EchoRequired));
+    let times = pair.sides[GATEWAY].delivered.iter().filter(|body| *body == b"second").count();
+    assert_eq!(times, 1, "by its repetition with Echo, and not by the recording");
+}

@@ -41,6 +41,8 @@ enum Command {
     /// Add, list, show and revoke terminals.
     #[command(subcommand)]
     Terminal(terminal::Command),
+    /// Close the terminals' interfaces without starting the gateway: for the boot, before the network is up.
+    Close,
     /// Remove what the gateway installed in the kernel: its nft table, ip rules and routes.
     ///
     /// They stay when the gateway stops, so that terminals are not suddenly unprotected.
@@ -121,6 +123,10 @@ fn execute(file: &Path, command: Command) -> Result<String, Failure> {
         Command::Check(arguments) => check::execute(file, &arguments),
         Command::Stats(arguments) => stats::execute(&load(file)?, &arguments),
         Command::Terminal(command) => terminal::execute(&load(file)?, command),
+        Command::Close => {
+            load(file)?.plan().rules.install(&[])?;
+            Ok("terminals are closed in until the gateway runs\n".into())
+        }
         Command::Uninstall => {
             load(file)?.plan().rules.uninstall()?;
             Ok("removed the gateway's rules and routes; terminals are cut off from their peers\n".into())

@@ -65,6 +65,10 @@ fn account(figures: &Value) -> String {
     let requests = list(figures, "/requests_refused").iter().map(|item| counted(item, &cause(item))).collect();
     rows.extend(group("requests refused", requests));
     rows.extend(group("TCP refused", counters(figures, "/flows_refused")));
+    if number("/rules_restored") > 0 {
+        let remedy = "somebody removes them: an nftables reload?";
+        rows.push(row("packet rules", format!("put back {} times; {remedy}", number("/rules_restored"))));
+    }
     table::aligned(&rows)
 }
 

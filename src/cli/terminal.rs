@@ -1,7 +1,7 @@
 //! `keyferry terminal`: over the admin socket while the gateway runs, else straight in the store.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -73,7 +73,8 @@ pub(super) struct Add {
     /// Give the id of a revoked terminal to this one.
     #[arg(long)]
     again: bool,
-    /// Write the terminal's file here (mode 0600) instead of to standard output.
+    /// Write the terminal's file here, and its first channel key beside it as FILE.key, both for their owner
+    /// alone, instead of to standard output. The terminal erases the key once it has advanced from it.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     config_out: Option<PathBuf>,
     /// Where the terminal finds the gateway; by default the first fitting `listen` of [channel].
@@ -102,10 +103,7 @@ pub(super) fn execute(config: &Config, command: Command) -> Result<String, Failu
 
 fn add(config: &Config, arguments: Add) -> Result<String, Failure> {
     // Before anything is stored: a key that cannot be written down would be lost.
-    let file = arguments.config_out.as_deref().map(PrivateFile::create).transpose();
-    let path = arguments.config_out.clone().unwrap_or_default();
-    let failed = |error| Failure::refused(format!("{}: {error}", path.display()));
-    let file = file.map_err(failed)?;
+    let files = arguments.config_out.as_deref().map(TerminalFiles::create).transpose()?;
     let request = AdminRequest::TerminalAdd(NewTerminal {
         id: arguments.id,
         group: arguments.group,
@@ -123,17 +121,43 @@ fn add(config: &Config, arguments: Add) -> Result<String, Failure> {
         return json(&enrolled);
     }
     let EnrolledTerminal { terminal, .. } = &enrolled;
-    let content = enrolled.terminal_file();
-    let Some(file) = file else {
-        warn(&format!("added terminal {} (kid {}); its file, with its key, follows", terminal.id, terminal.kid));
-        return Ok(content.to_string());
+    let (id, kid) = (&terminal.id, &terminal.kid);
+    let Some(files) = files else {
+        warn(&format!("added terminal {id} (kid {kid}); its file, with its key, follows"));
+        return Ok(enrolled.terminal_file(None).to_string());
     };
-    file.write(content.as_bytes()).map_err(|error| {
-        let remedy = format!("terminal {id} was added without it: revoke it and add it --again", id = terminal.id);
-        Failure::refused(format!("{}: {error}; {remedy}", path.display()))
+    let places = format!("{} and {}", files.path.display(), files.key_path.display());
+    files.write(&enrolled).map_err(|error| {
+        let remedy = format!("terminal {id} was added without them: revoke it and add it --again");
+        Failure::refused(format!("{places}: {error}; {remedy}"))
     })?;
-    let (id, kid, path) = (&terminal.id, &terminal.kid, path.display());
-    Ok(format!("added terminal {id} (kid {kid})\nbring {path} to the terminal, and delete it here: it holds the key\n"))
+    Ok(format!("added terminal {id} (kid {kid})\nbring {places} to the terminal, and delete the key here\n"))
+}
+
+/// The terminal's file and its key, apart: the terminal erases the key once it has advanced from it.
+struct TerminalFiles {
+    path: PathBuf,
+    file: PrivateFile,
+    key_path: PathBuf,
+    key_file: PrivateFile,
+}
+
+impl TerminalFiles {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let key_path = path.with_extension("key");
+        let create = |path: &Path| {
+            PrivateFile::create(path).map_err(|error| Failure::refused(format!("{}: {error}", path.display())))
+        };
+        let (file, key_file) = (create(path)?, create(&key_path)?);
+        Ok(Self { path: path.to_owned(), file, key_path, key_file })
+    }
+
+    fn write(self, enrolled: &EnrolledTerminal) -> std::io::Result<()> {
+        let name = self.key_path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| std::io::Error::other("the name is not UTF-8 text"))?;
+        self.key_file.write(enrolled.key.reveal().as_bytes())?;
+        self.file.write(enrolled.terminal_file(Some(name)).as_bytes())
+    }
 }
 
 fn list(config: &Config) -> Result<Vec<ShownTerminal>, Failure> {

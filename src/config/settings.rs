@@ -91,8 +91,9 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
     let limits = Limits {
         handshake: Duration::from_secs(section.integer("handshake_seconds", 1..=120, 10)),
         handshakes_per_second: section.integer("handshakes_per_second", 1..=10_000, 10),
-        pending_per_terminal: section.integer("pending_per_terminal", 1..=10_000, 32),
+        pending_per_terminal: section.integer("pending_per_terminal", 1..=64, 32),
         pending: section.integer("pending", 1..=1_000_000, 4096),
+        sessions_per_terminal: section.integer("sessions_per_terminal", 1..=100_000, 1024),
         workers: section.integer("workers", 0..=1024, 0),
     };
     if limits.pending_per_terminal > limits.pending {

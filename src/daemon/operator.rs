@@ -3,7 +3,7 @@
 
 use std::sync::PoisonError;
 
-use super::{Binding, Call, Driver, Input};
+use super::{Call, Driver, Input};
 use crate::error::Error;
 use crate::io::admin::{AdminRequest, AdminResponse, LiveTerminal, ShownTerminal, operate};
 use crate::io::clock::unix_seconds;
@@ -51,13 +51,8 @@ impl Driver {
     fn revoke(&mut self, id: &str, request: &AdminRequest) -> AdminResponse {
         let live = TerminalId::try_from(id).ok().and_then(|id| self.records.get(&id).cloned());
         if let Some(record) = live {
-            for address in &record.addresses {
-                if let Err(error) = self.rules.unbind(&Binding::of(&record, *address)) {
-                    tracing::error!(%error, "a revoked terminal's address is still let through");
-                }
-            }
             self.tell(Input::Revoke(record.id.clone()));
-            // Its record is needed until the core's last words about it are acted upon.
+            // The packet rules first of all; they need the record.
             self.drain();
             self.records.remove(&record.id);
             tracing::info!("terminal revoked");

@@ -223,6 +223,9 @@ impl Gateway {
         }
         let limit = self.settings.pending_per_terminal;
         let terminal = self.terminals.get_mut(id).ok_or_else(|| Error::new(Reason::INTERNAL, "terminal is gone"))?;
+        if terminal.quota.sessions() >= self.settings.sessions_per_terminal {
+            return Err(Error::new(Reason::QUOTA, "this terminal has as many sessions as it may; close some"));
+        }
         if !terminal.quota.admit(now, limit) {
             return Err(Error::new(Reason::QUOTA, "this terminal opens more handshakes than its quota; slow down"));
         }

@@ -101,6 +101,10 @@ impl Gateway {
                 return Ok(offer);
             }
         }
+        let shared = |id: &TerminalId| self.terminals.get(id).is_some_and(|terminal| terminal.record.shared_address);
+        if here.iter().any(shared) {
+            return Err("several terminals may share this address");
+        }
         let [terminal] = here.as_slice() else {
             return Err(if here.is_empty() {
                 "no terminal has this address"
@@ -212,7 +216,7 @@ impl Gateway {
     pub(super) fn flow_timeout(&mut self, now: Instant, id: FlowId) {
         let Some(flow) = self.flows.get(&id) else { return };
         let error = match flow.phase {
-            Phase::Delivered => return,
+            Phase::Delivered => return self.session_expired(now, id),
             Phase::Delivering => {
                 Error::new(Reason::NOT_ACKNOWLEDGED, "the terminal did not acknowledge its session keys in time")
             }
@@ -227,13 +231,15 @@ impl Gateway {
         self.fail_flow(now, id, error, Vec::new());
     }
 
-    pub(super) fn flow_ended(&mut self, now: Instant, id: FlowId, end: FlowEnd) {
-        let is_delivering = self.flows.get(&id).is_some_and(|flow| matches!(flow.phase, Phase::Delivering));
-        // Without keys a terminal has nothing to send. A short session can be over while its acknowledgement
-        // still waits for the store, as the first one of an epoch does.
-        if is_delivering && end.up > 0 {
-            self.keys_arrived(id);
+    /// The session outlived what its terminal was told; a sound terminal has closed it before.
+    fn session_expired(&mut self, now: Instant, id: FlowId) {
+        if let Some(flow) = self.remove_flow(now, id) {
+            self.outputs.push_back(Output::Reset { flow: id, last_words: Vec::new() });
+            tracing::info!(session = flow.session.0, "session reset at the end of its lifetime");
         }
+    }
+
+    pub(super) fn flow_ended(&mut self, now: Instant, id: FlowId, end: FlowEnd) {
         let Some(flow) = self.remove_flow(now, id) else { return };
         self.stats.bytes_up = self.stats.bytes_up.saturating_add(end.up);
         self.stats.bytes_down = self.stats.bytes_down.saturating_add(end.down);
@@ -254,6 +260,9 @@ impl Gateway {
         match flow.phase {
             Phase::Delivered => self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1),
             _ => self.settle(&flow.terminal),
+        }
+        if let (Phase::Delivered, Some(terminal)) = (&flow.phase, self.terminals.get_mut(&flow.terminal)) {
+            terminal.quota.session_ended();
         }
         Some(flow)
     }

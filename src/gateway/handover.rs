@@ -1,17 +1,22 @@
 //! The hand-over: keys leave over the terminal's channel once the flow has passed the point of no return,
 //! and only to the terminal that owns the flow. What is left here afterwards could decrypt nothing.
 
+use std::time::Duration;
+
 use keyferry_channel::{self as channel, Code, Failure as ChannelFailure, Instant, Method, RequestId};
 use keyferry_parsers::messages::{Binding, Failure, Handover, Limits, Reason, Secret, SessionId, SessionPush};
 use keyferry_parsers::tls::ProtocolVersion;
 
 use super::flow::{Flow, HandoverKind, Phase};
 use super::timers::Timer;
-use super::{FlowId, Gateway};
+use super::{FlowId, Gateway, Output};
 use crate::error::Error;
 use crate::stats::{count, record};
 use crate::terminals::TerminalId;
 use crate::tls::{self, Established};
+
+/// What a terminal gets to close an expired session by itself.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 
 impl Gateway {
     /// The driver took the gateway out of the path: the keys may leave.
@@ -66,18 +71,23 @@ impl Gateway {
             let error = Error::new(Reason::NOT_ACKNOWLEDGED, format!("the terminal refused its session keys: {said}"));
             return self.fail_flow(now, id, error, Vec::new());
         }
-        self.keys_arrived(id);
+        self.keys_arrived(now, id);
     }
 
     /// The terminal has the keys of this flow.
-    pub(super) fn keys_arrived(&mut self, id: FlowId) {
+    fn keys_arrived(&mut self, now: Instant, id: FlowId) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         flow.phase = Phase::Delivered;
         let (session, terminal) = (flow.session.0, flow.terminal.clone());
+        let lifetime = Duration::from_secs(flow.wanted.decision.rule.session_seconds.into());
         tracing::info!(session, "session handed over");
         tracing::debug!(session, %terminal, peer = %flow.remote, "of this flow");
-        self.timers.set(Timer::Flow(id), None);
+        self.timers.set(Timer::Flow(id), Some(now + lifetime + EXPIRY_MARGIN));
+        self.outputs.push_back(Output::Open(id));
         self.settle(&terminal);
+        if let Some(terminal) = self.terminals.get_mut(&terminal) {
+            terminal.quota.session_began();
+        }
         self.stats.sessions_delivered = self.stats.sessions_delivered.saturating_add(1);
         self.count_handshake(None);
     }

@@ -1,5 +1,6 @@
 //! The channels of all terminals: which terminal a datagram belongs to, and what its endpoint wants done.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use keyferry_channel::{self as channel, Event, Instant, Method, Peek, RequestId, State};
@@ -35,14 +36,16 @@ impl Gateway {
             return Err("address not bound");
         }
         if terminal.link.is_waiting() {
-            if terminal.arrivals.len() >= ARRIVALS {
+            // Not authenticated yet: strangers with the terminal's kid must not take all the room.
+            let known = terminal.path.is_some_and(|known| known.remote == path.remote);
+            if terminal.arrivals.len() >= if known { ARRIVALS } else { ARRIVALS / 8 } {
                 return Err("store too slow");
             }
             terminal.arrivals.push_back((path, bytes));
             return Ok(());
         }
         let path_is_new =
-            terminal.record.addresses.is_empty() && terminal.path.is_some_and(|known| known.remote != path.remote);
+            terminal.record.addresses.is_empty() && terminal.path.is_none_or(|known| known.remote != path.remote);
         terminal.answering = Some(path);
         let taken = terminal.link.handle_input(now, channel::Input::Datagram { bytes: &bytes, path_is_new });
         // Also when it was refused: an Echo challenge is an answer.
@@ -190,12 +193,25 @@ impl Gateway {
         match self.terminals.heard(id, path, now) {
             Move::Stayed => {}
             Move::Moved { left, to } => {
+                let taken_over = left.iter().any(|(_, address)| *address == to);
                 for (terminal, address) in left {
-                    self.outputs.push_back(Output::Unbind { terminal, address });
+                    self.unbind(&terminal, address);
                 }
-                self.outputs.push_back(Output::Bind { terminal: id.clone(), address: to });
+                // Whoever held it before gave it up, and `unbind` bound it to those who hold it now.
+                if !taken_over {
+                    self.outputs.push_back(Output::Bind { terminal: id.clone(), address: to });
+                }
             }
             Move::Refused => count(&mut self.stats.channel_refused, "address of another terminal"),
+            Move::Flapping => count(&mut self.stats.channel_refused, "address changes too often"),
+        }
+    }
+
+    /// Packets with this address are no longer this terminal's. Where others share it, it stays theirs.
+    pub(super) fn unbind(&mut self, id: &TerminalId, address: IpAddr) {
+        self.outputs.push_back(Output::Unbind { terminal: id.clone(), address });
+        for other in self.terminals.at(address).iter().filter(|other| *other != id) {
+            self.outputs.push_back(Output::Bind { terminal: other.clone(), address });
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct Settings {
     pub pending_per_terminal: u32,
     /// Handshakes open at once in all.
     pub pending: usize,
+    /// Sessions handed over and still carried, per terminal.
+    pub sessions_per_terminal: u32,
 }
 
 /// What happens to the gateway.
@@ -210,8 +212,11 @@ pub enum Output {
         /// TLS records.
         bytes: Vec<u8>,
     },
-    /// Let ciphertext pass between terminal and peer, then answer [`Input::HandedOver`].
+    /// Take the gateway out of the path, then answer [`Input::HandedOver`]. What the terminal sends waits for
+    /// [`Output::Open`]: before it has its keys that could only be plaintext.
     HandOver(FlowId),
+    /// The terminal has its keys: what it sends may pass from now on.
+    Open(FlowId),
     /// End the flow: last words to the peer, then reset towards the terminal.
     Reset {
         /// The flow.
@@ -344,6 +349,11 @@ impl Gateway {
     pub fn set_host(&mut self, addresses: Vec<IpAddr>, terminal_networks: Vec<Network>) {
         self.guard.set_gateway(addresses);
         self.guard.set_terminal_networks(terminal_networks);
+    }
+
+    /// The driver found its packet rules gone and put them back.
+    pub fn rules_were_restored(&mut self) {
+        self.stats.rules_restored = self.stats.rules_restored.saturating_add(1);
     }
 
     /// The figures so far.

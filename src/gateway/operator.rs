@@ -1,6 +1,7 @@
 //! What the operator sees and commands: admission, revocation, and the figures of the moment.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use keyferry_channel::{Instant, State};
@@ -53,14 +54,20 @@ impl Gateway {
     /// One terminal as the running gateway sees it.
     pub fn terminal_view(&self, id: &TerminalId, now: Instant) -> Option<TerminalView> {
         let terminal = self.terminals.get(id)?;
-        let delivered = |flow: &&super::Flow| flow.terminal == *id && matches!(flow.phase, Phase::Delivered);
         Some(TerminalView {
             heard_ago: terminal.heard.map(|at| now.saturating_duration_since(at)),
             address: terminal.path.map(|path| path.remote),
             epoch: terminal.link.epoch(),
             pending: terminal.quota.pending(),
-            sessions: self.flows.values().filter(delivered).count(),
+            sessions: terminal.quota.sessions() as usize,
         })
+    }
+
+    /// Whose packets with which addresses are let through now.
+    pub fn bindings(&self) -> impl Iterator<Item = (&TerminalRecord, IpAddr)> {
+        self.terminals
+            .iter()
+            .flat_map(|terminal| terminal.addresses().into_iter().map(|address| (&terminal.record, address)))
     }
 
     /// A terminal is in the store: from now on its channel is answered.
@@ -78,6 +85,7 @@ impl Gateway {
             answering: None,
             arrivals: VecDeque::new(),
             heard: None,
+            moved: None,
             quota,
         });
     }
@@ -86,7 +94,7 @@ impl Gateway {
     pub(super) fn revoke(&mut self, now: Instant, id: &TerminalId) {
         let Some(terminal) = self.terminals.remove(id) else { return };
         for address in terminal.addresses() {
-            self.outputs.push_back(Output::Unbind { terminal: id.clone(), address });
+            self.unbind(id, address);
         }
         for session in self.offers.remove_terminal(id) {
             self.timers.set(Timer::Offer(session), None);

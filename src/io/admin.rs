@@ -95,17 +95,18 @@ pub struct EnrolledTerminal {
 }
 
 impl EnrolledTerminal {
-    /// The file the terminal is configured with. Whoever has it can read and forge all of its channel.
-    pub fn terminal_file(&self) -> Zeroizing<String> {
+    /// The file the terminal is configured with. Without a `key_file` beside it, it holds the key itself:
+    /// whoever has it can read and forge all of the channel's beginning.
+    pub fn terminal_file(&self, key_file: Option<&str>) -> Zeroizing<String> {
         let Self { terminal, key, gateway_id, gateway } = self;
         // Of its final size at once: growing would leave copies of the key behind.
         let mut file = Zeroizing::new(String::with_capacity(1024));
         for part in [
-            "# The terminal's own configuration. Keep it secret: it holds the first channel key.\n",
+            "# The terminal's own configuration. The first channel key is secret.\n",
             &format!("id = \"{}\"\ngateway = \"{gateway}\"\n", terminal.id),
             &format!("sender_id = \"{}\"\ngateway_id = \"{gateway_id}\"\n", terminal.kid),
-            "key = \"",
-            key.reveal(),
+            if key_file.is_some() { "key_file = \"" } else { "key = \"" },
+            key_file.unwrap_or(key.reveal()),
             "\"\nstate = \"keyferry-terminal.state\"\n",
         ] {
             file.push_str(part);

@@ -45,6 +45,7 @@ pub fn json(stats: &Stats, view: View, uptime_seconds: u64) -> Value {
         },
         "requests_refused": requests,
         "flows_refused": stats.flows_refused,
+        "rules_restored": stats.rules_restored,
     })
 }
 
@@ -75,6 +76,7 @@ pub fn prometheus(stats: &Stats, view: View, uptime_seconds: u64) -> String {
     text.single("keyferry_channel_sent_total", "counter", "Channel datagrams sent.", stats.channel_sent);
     text.labelled("keyferry_channel_refused_total", "Channel datagrams dropped.", "cause", &stats.channel_refused);
     text.labelled("keyferry_flows_refused_total", "TCP connections nobody asked for.", "cause", &stats.flows_refused);
+    text.single("keyferry_rules_restored_total", "counter", "Packet rules put back.", stats.rules_restored);
     text.family("keyferry_requests_refused_total", "counter", "Requests refused before a packet left.");
     for (reason, count) in &stats.requests_refused {
         text.sample("keyferry_requests_refused_total", &format!("cause=\"{reason}\""), *count);

@@ -16,6 +16,8 @@ pub use record::{BadTerminalId, TerminalId, TerminalRecord};
 
 /// Datagrams kept for a channel that waits for the store; CoAP repeats what is dropped beyond.
 pub const ARRIVALS: usize = 64;
+/// A learnt address changes this often at most: each change costs the packet rules a transaction.
+const MOVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A learnt address may be taken over by another terminal after this much silence.
 const ADDRESS_LEASE: Duration = Duration::from_secs(600);
 
@@ -43,6 +45,8 @@ pub struct Terminal {
     pub arrivals: VecDeque<(Path, Vec<u8>)>,
     /// When it was last heard.
     pub heard: Option<Instant>,
+    /// When its learnt address last changed.
+    pub moved: Option<Instant>,
     /// How much it may still ask for.
     pub quota: Quota,
 }
@@ -123,8 +127,13 @@ impl Terminals {
         };
         let shared = terminal.record.shared_address;
         let fixed = !terminal.record.addresses.is_empty();
+        let flapping = terminal.moved.is_some_and(|at| now.saturating_duration_since(at) < MOVE_INTERVAL);
+        let moves = terminal.path.is_some_and(|path| path.remote.ip() != address);
         if !fixed && held_by_other && !shared {
             return Move::Refused;
+        }
+        if !fixed && moves && flapping {
+            return Move::Flapping;
         }
         let old = terminal.path.map(|path| path.remote.ip()).filter(|old| *old != address);
         let first = terminal.path.is_none();
@@ -133,6 +142,7 @@ impl Terminals {
         if fixed || (old.is_none() && !first) {
             return Move::Stayed;
         }
+        terminal.moved = old.map(|_| now).or(terminal.moved);
         let mut left = Vec::new();
         if let Some(old) = old {
             self.unlist(old, id);
@@ -188,6 +198,8 @@ pub enum Move {
     },
     /// The address belongs to another terminal.
     Refused,
+    /// The terminal changes its address too often.
+    Flapping,
 }
 
 impl Terminal {

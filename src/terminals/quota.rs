@@ -10,12 +10,13 @@ pub struct Quota {
     tokens: u32,
     refilled: Instant,
     pending: u32,
+    sessions: u32,
 }
 
 impl Quota {
     /// A full bucket: `per_second` handshakes a second, twice that in one burst.
     pub fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, tokens: per_second.saturating_mul(2), refilled: now, pending: 0 }
+        Self { per_second, tokens: per_second.saturating_mul(2), refilled: now, pending: 0, sessions: 0 }
     }
 
     /// Takes a place for one handshake unless the rate or `limit` open ones are reached.
@@ -32,6 +33,21 @@ impl Quota {
     /// Gives the place back: delivered, failed or lapsed.
     pub fn release(&mut self) {
         self.pending = self.pending.saturating_sub(1);
+    }
+
+    /// A session was handed over.
+    pub fn session_began(&mut self) {
+        self.sessions = self.sessions.saturating_add(1);
+    }
+
+    /// A handed-over session ended.
+    pub fn session_ended(&mut self) {
+        self.sessions = self.sessions.saturating_sub(1);
+    }
+
+    /// Sessions handed over that still run.
+    pub fn sessions(&self) -> u32 {
+        self.sessions
     }
 
     /// Handshakes open now.

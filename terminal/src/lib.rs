@@ -10,9 +10,9 @@
 //! # Memory
 //! Printed by `cargo test -p keyferry-terminal --test memory -- --nocapture`; on a 64-bit machine, where pointers and the
 //! AES key schedules are larger than on a small device:
-//! - a [`tls13::Session`]: 168 bytes, 1440 bytes of keys on the heap, and a buffer for one received record, which grows to
+//! - a [`tls13::Session`]: 176 bytes, 1440 bytes of keys on the heap, and a buffer for one received record, which grows to
 //!   the peer's largest record (16.6 KB at most) and holds ciphertext and plaintext in turn;
-//! - a [`client::Terminal`]: 968 bytes, its channel included, some 250 bytes for each request under way, and 40 bytes for
+//! - a [`client::Terminal`]: 1032 bytes, its channel included, some 250 bytes for each request under way, and 40 bytes for
 //!   each session that it remembers (as many as requests may be under way, at least 16).
 //!
 //! Flash: see `size/` beside this crate.

@@ -76,6 +76,76 @@ async fn a_truncated_stream_is_an_error() {
 }
 
 #[tokio::test]
+async fn what_is_still_to_be_sent_is_sent_after_the_peer_has_closed() {
+    let mut world = World::new(Peer::ClosesFirst).await;
+    let agent = world.agent().await;
+    let stream = world.connect(&agent).await.unwrap();
+    let (sent, mut received) = (sample(3_000_000), Vec::new());
+    pipe(stream, &sent[..], &mut received).await.unwrap();
+    assert_eq!(received, b"bye");
+    assert!(world.heard.recv().await.unwrap() == (sent, true), "all of it, and close_notify");
+}
+
+#[tokio::test]
+async fn waiting_input_does_not_keep_what_the_peer_has_closed() {
+    let mut world = World::new(Peer::ClosesFirst).await;
+    let agent = world.agent().await;
+    let stream = world.connect(&agent).await.unwrap();
+    let (waiting, mut terminal) = tokio::io::duplex(100);
+    terminal.write_all(b"typed").await.unwrap();
+    let began = tokio::time::Instant::now();
+    pipe(stream, waiting, &mut Vec::new()).await.unwrap();
+    assert!((1..3).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(world.heard.recv().await.unwrap(), (b"typed".to_vec(), true));
+}
+
+#[tokio::test]
+async fn a_local_end_that_breaks_still_says_close_notify() {
+    let mut world = World::new(Peer::ClosesFirst).await;
+    let agent = world.agent().await;
+    let stream = world.connect(&agent).await.unwrap();
+    let (broken, gone) = tokio::io::duplex(100);
+    drop(gone);
+    let error = pipe(stream, tokio::io::repeat(7), broken).await.unwrap_err();
+    assert_eq!(error.blame, Blame::Terminal);
+    assert!(world.heard.recv().await.unwrap().1);
+}
+
+#[tokio::test]
+async fn a_dropped_stream_says_close_notify() {
+    let mut world = World::new(Peer::ClosesFirst).await;
+    let agent = world.agent().await;
+    let mut stream = world.connect(&agent).await.unwrap();
+    stream.write_all(b"last").await.unwrap();
+    drop(stream);
+    assert_eq!(world.heard.recv().await.unwrap(), (b"last".to_vec(), true));
+}
+
+#[tokio::test]
+async fn a_silent_session_ends_with_its_lifetime() {
+    let mut world = World::new(Peer::Silent).await;
+    let agent = world.agent().await;
+    let mut stream = world.connect(&agent).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut [0])).await.unwrap();
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    // Said at the end of the lifetime, not when the stream is dropped.
+    assert_eq!(world.heard.recv().await.unwrap(), (vec![], true));
+}
+
+#[tokio::test]
+async fn the_control_socket_passes_on_what_comes_after_the_peers_close() {
+    let mut world = World::new(Peer::ClosesFirst).await;
+    let config = world.config();
+    tokio::spawn(Control::bind(&config.control).unwrap().run(world.agent().await));
+    let mut client = ControlClient::reach(&config.control).await.unwrap();
+    client.connect("peer.example", world.peer.port(), &ConnectOptions::default()).await.unwrap();
+    let (sent, mut received) = (sample(1_000_000), Vec::new());
+    client.pipe(&sent[..], &mut received).await.unwrap();
+    assert_eq!(received, b"bye");
+    assert!(world.heard.recv().await.unwrap() == (sent, true), "all of it, and close_notify");
+}
+
+#[tokio::test]
 async fn a_failed_handshake_is_named() {
     let world = World::new(Peer::Expired).await;
     let agent = world.agent().await;

@@ -1,5 +1,7 @@
 //! The main job in memory: a terminal asks, the gateway does the handshake, the terminal talks to the server.
 
+use std::time::Duration;
+
 use keyferry::gateway::{FlowEnd, Input};
 use keyferry_parsers::messages::{Connect, PeerName};
 use keyferry_parsers::tls::CipherSuite;
@@ -27,22 +29,55 @@ fn a_terminal_talks_to_an_unmodified_server() {
     assert_eq!((stats.sessions_ended, stats.bytes_up, stats.bytes_down), (1, 1, 2));
 }
 
-/// A session may be over before the gateway has seen that the keys arrived: then what the terminal sent says it.
+/// Before it has its keys a terminal can only speak in the clear: nothing of that passes, and a connection that
+/// ends then was no session.
 #[test]
-fn a_session_shorter_than_its_acknowledgement_counts_as_delivered() {
-    for (up, delivered) in [(100, 1), (0, 0)] {
-        let mut world = World::new(9);
-        let device = world.add_device();
-        let request = world.connect(device, 40_001);
-        world.run_until(A_WHILE, |world| world.wires.values().any(|wire| wire.handed_over));
-        let flow = world.devices[device].flows[&request];
-        world.tell(Input::FlowEnded { flow, end: FlowEnd { up, down: 100 } });
-        world.run(A_WHILE);
-        let stats = world.gateway.stats();
-        assert_eq!((stats.sessions_delivered, stats.sessions_ended), (delivered, delivered));
-        let view = world.gateway.view();
-        assert_eq!((view.offers, view.handshakes, view.sessions), (0, 0, 0));
-    }
+fn nothing_passes_upwards_before_the_keys_are_acknowledged() {
+    let mut world = World::new(9);
+    let device = world.add_device();
+    let request = world.connect(device, 40_001);
+    world.run_until(A_WHILE, |world| world.wires.values().any(|wire| wire.handed_over));
+    let flow = world.devices[device].flows[&request];
+    assert!(!world.wires[&flow].open);
+    world.run(A_WHILE);
+    assert!(world.wires[&flow].open);
+
+    let request = world.connect(device, 40_002);
+    world.run_until(A_WHILE, |world| world.wires.values().filter(|wire| wire.handed_over).count() == 2);
+    let flow = world.devices[device].flows[&request];
+    world.tell(Input::FlowEnded { flow, end: FlowEnd { up: 100, down: 100 } });
+    world.run(A_WHILE);
+    assert!(!world.wires[&flow].open);
+    assert_eq!(world.gateway.stats().sessions_delivered, 1);
+}
+
+/// A terminal that ignores the lifetime it was told is cut off; one that closes in time is not.
+#[test]
+fn a_session_ends_with_its_lifetime() {
+    let mut world = World::with(10, |_| {}, |rule| rule.session_seconds = 60);
+    let device = world.add_device();
+    let request = world.establish(device, 40_001);
+    let flow = world.devices[device].flows[&request];
+    world.run(Duration::from_secs(60));
+    assert!(!world.wires[&flow].reset);
+    world.run(Duration::from_secs(60));
+    assert!(world.wires[&flow].reset);
+    assert_eq!(world.gateway.view().sessions, 0);
+}
+
+#[test]
+fn a_terminal_has_only_so_many_sessions() {
+    let mut world = World::with(11, |settings| settings.sessions_per_terminal = 3, |_| {});
+    let device = world.add_device();
+    let first = world.establish(device, 40_001);
+    world.establish(device, 40_002);
+    world.establish(device, 40_003);
+    let refused = world.connect(device, 40_004);
+    world.run(A_WHILE);
+    assert_eq!(world.devices[device].reason(refused), "quota");
+    let flow = world.devices[device].flows[&first];
+    world.end_flow(flow);
+    world.establish(device, 40_005);
 }
 
 #[test]

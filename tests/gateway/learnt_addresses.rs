@@ -169,3 +169,40 @@ fn nobody_is_led_to_a_learnt_address() {
     world.run(A_WHILE);
     assert_eq!(world.devices[other].reason(request), Reason::FORBIDDEN_ADDRESS.to_string());
 }
+
+/// The packet rules know addresses, not terminals: one neighbour's leaving must not cut off the other.
+#[test]
+fn neighbours_behind_one_address_do_not_cut_each_other_off() {
+    for leaves_by_moving in [true, false] {
+        let mut world = World::new(127);
+        let stays = world.add_device_at(at("10.99.0.5:5001"), |record| record.shared_address = true);
+        let leaves = world.add_device_at(at("10.99.0.5:5002"), |record| record.shared_address = true);
+        world.establish(stays, 40_001);
+        world.establish(leaves, 40_002);
+        if leaves_by_moving {
+            world.devices[leaves].address = at("10.99.0.6:5002");
+            world.establish(leaves, 40_003);
+        } else {
+            world.tell(Input::Revoke(world.devices[leaves].record.id.clone()));
+        }
+        assert!(world.kernel.contains(&ip("10.99.0.5")));
+        world.establish(stays, 40_004);
+        world.tell(Input::Revoke(world.devices[stays].record.id.clone()));
+        assert!(!world.kernel.contains(&ip("10.99.0.5")));
+    }
+}
+
+#[test]
+fn a_terminal_cannot_keep_the_packet_rules_busy() {
+    let mut world = World::new(128);
+    let device = add_roaming(&mut world, "10.99.0.7:5683");
+    world.establish(device, 40_001);
+    for number in 0..50 {
+        world.devices[device].address = at(&format!("10.99.0.{}:5683", 8 + number % 2));
+        world.echo(device);
+        world.run(Duration::from_millis(100));
+    }
+    assert!(world.gateway.stats().channel_refused["address changes too often"] >= 10);
+    world.run(Duration::from_secs(11));
+    world.establish(device, 40_002);
+}

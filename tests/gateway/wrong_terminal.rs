@@ -135,7 +135,14 @@ fn tcp_without_a_request_from_a_shared_address() {
     }
     let flow = world.open_tcp("10.99.0.1:40001".parse().unwrap(), server_address());
     assert!(world.wires[&flow].reset && world.connects == 0);
-    assert_eq!(world.gateway.stats().flows_refused["several terminals share this address"], 1);
+    assert_eq!(world.gateway.stats().flows_refused["several terminals may share this address"], 1);
+
+    // Also while only one of them is known: the connection may be the other's.
+    let known = world.add_device_at("10.99.0.2:5683".parse().unwrap(), |record| record.shared_address = true);
+    world.echo(known);
+    world.run(A_WHILE);
+    let flow = world.open_tcp("10.99.0.2:40001".parse().unwrap(), server_address());
+    assert!(world.wires[&flow].reset && world.connects == 0);
 }
 
 /// A hostile terminal knows what another is about to open, and opens it first, from its own address: the kernel

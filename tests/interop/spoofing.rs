@@ -73,9 +73,9 @@ fn address_with_a_mac_serves_that_card_only() -> Result<()> {
 
         // Another card with the same address, on the same wire.
         world.lab.run(Host::Terminal, "ip", &["link", "set", "eth0", "address", "02:00:00:00:00:66"])?;
-        let before = world.packets_counted("unbound")?;
+        let before = world.packets_counted("spoofed")?;
         assert!(knock::tcp(&world.lab, Host::Terminal, own, peer_of_family(own))?.is_err());
-        assert!(world.packets_counted("unbound")? > before);
+        assert!(world.packets_counted("spoofed")? > before);
 
         world.lab.run(Host::Terminal, "ip", &["link", "set", "eth0", "address", &mac])?;
         assert!(knock::tcp(&world.lab, Host::Terminal, own, peer_of_family(own))?.is_ok());

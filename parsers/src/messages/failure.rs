@@ -14,7 +14,7 @@ pub struct Failure {
     pub session: Option<SessionId>,
     /// Whose fault it was and which.
     pub reason: Reason,
-    /// What to change, for the person who reads the log; up to 512 bytes.
+    /// What to change, for the person who reads the log; cut at 512 bytes.
     pub detail: Option<String>,
 }
 
@@ -30,7 +30,9 @@ impl Failure {
         }
         map.uint(14, self.reason.0);
         if let Some(detail) = &self.detail {
-            map.text(15, detail);
+            // A text that is cut still says more than a failure that cannot be read.
+            let end = detail.floor_char_boundary(Self::MAX_DETAIL);
+            map.text(15, detail.get(..end).unwrap_or_default());
         }
         map.finish()
     }

@@ -13,6 +13,7 @@ registry! {
         ADDRESS_NOT_BOUND = 105, "address-not-bound";
         CLOSED_BY_TERMINAL = 106, "closed-by-terminal";
         NOT_ACKNOWLEDGED = 107, "not-acknowledged";
+        EARLY_DATA = 108, "early-data";
 
         PEER_CLOSED = 201, "peer-closed";
         PEER_STALLED = 202, "peer-stalled";

@@ -22,7 +22,8 @@ registry! {
 pub struct RecordHeader {
     /// What follows; of a protected record always `application_data`.
     pub content_type: ContentType,
-    /// Frozen at TLS 1.2, or 1.0 for a first ClientHello; says nothing.
+    /// Frozen at TLS 1.2, or 1.0 for a first ClientHello; says nothing and is ignored, but for its first byte: 3 in all
+    /// of TLS, so that another protocol is told at once.
     pub legacy_record_version: ProtocolVersion,
     /// Bytes that follow.
     pub length: usize,
@@ -57,7 +58,7 @@ fn header(input: &[u8]) -> Parsed<'_, RecordHeader> {
     if content_type.name().is_none() {
         return Err(Trouble::new("TLSPlaintext.type", Fault::Illegal));
     }
-    if !(0x0301..=0x0304).contains(&legacy_record_version) {
+    if legacy_record_version >> 8 != 3 {
         return Err(Trouble::new("TLSPlaintext.legacy_record_version", Fault::Illegal));
     }
     check_length(content_type, length).map_err(|fault| Trouble::new("TLSPlaintext.length", fault))?;
@@ -158,7 +159,15 @@ mod tests {
         assert_eq!(fault(*b"HTTP/"), ("TLSPlaintext.type", Fault::Illegal));
         assert_eq!(fault(*b"SSH-2"), ("TLSPlaintext.type", Fault::Illegal));
         assert_eq!(fault([22, 2, 0, 0, 9]), ("TLSPlaintext.legacy_record_version", Fault::Illegal));
-        assert_eq!(fault([22, 3, 0, 0, 9]), ("TLSPlaintext.legacy_record_version", Fault::Illegal));
+        assert_eq!(fault([22, 4, 3, 0, 9]), ("TLSPlaintext.legacy_record_version", Fault::Illegal));
+    }
+
+    #[test]
+    fn the_legacy_version_is_ignored() {
+        for minor in 0..=255 {
+            let header = RecordHeader::parse(&[22, 3, minor, 0, 9]).unwrap();
+            assert_eq!(header.legacy_record_version, ProtocolVersion(0x0300 | u16::from(minor)));
+        }
     }
 
     #[test]
@@ -192,7 +201,7 @@ mod tests {
         #[test]
         fn any_record_survives(
             content_type in 21_u8..=23,
-            version in 0x0301_u16..=0x0304,
+            version in 0x0300_u16..=0x03ff,
             fragment in proptest::collection::vec(any::<u8>(), 9..300),
         ) {
             let record = Record {

@@ -10,10 +10,10 @@ use std::pin::pin;
 use keyferry_parsers::tls::RecordHeader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::relay::{Handover, Legs};
-use super::sockets::{Connection, abort, connect_as};
+use super::sockets::{Connection, abort_on_close, connect_as, has_spoken};
 use crate::error::{Error, Reason};
 use crate::gateway::{FlowId, Input};
 
@@ -25,8 +25,10 @@ pub enum Command {
     ReadPeer,
     /// Send to the peer.
     WritePeer(Vec<u8>),
-    /// Leave the path.
+    /// Leave the path; what the terminal sends waits.
     HandOver,
+    /// The terminal has its keys: what it sends may pass.
+    Open,
     /// Send last words to the peer, reset the terminal, end.
     Reset(Vec<u8>),
 }
@@ -128,7 +130,7 @@ impl Task {
             let _ = peer.write_all(&last_words).await;
             let _ = peer.shutdown().await;
         }
-        abort(&self.terminal);
+        abort_on_close(&self.terminal, true);
     }
 
     /// Follows commands until the hand-over (Ok) or the end.
@@ -172,20 +174,41 @@ impl Task {
 
     async fn hand_over<H: Handover>(self, peer: TcpStream, handover: &H) {
         let Self { id, terminal, mut commands, inputs, .. } = self;
-        let carried = match handover.hand_over(Legs { terminal, peer }) {
+        let (open, opened) = oneshot::channel();
+        let opened = async {
+            // Never opened is never copied: the flow ends by a reset.
+            if opened.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let carried = match check_silent(&terminal).and_then(|()| {
+            let handed = handover.hand_over(Legs { terminal, peer }, opened);
+            handed.map_err(|error| Error::new(Reason::INTERNAL, format!("the flow could not be handed over: {error}")))
+        }) {
             Ok(carried) => carried,
             Err(error) => {
-                let error = Error::new(Reason::INTERNAL, format!("the flow could not be handed over: {error}"));
+                // The connections are gone already, without a word that could pass for an orderly end.
                 let _ = inputs.send(Input::FlowFailed { flow: id, error }).await;
                 return;
             }
         };
         // The gateway outlives its flows; when it stops nobody counts any more.
         let _ = inputs.send(Input::HandedOver { flow: id, kind: carried.kind, prefix: carried.prefix }).await;
-        let end = tokio::select! {
-            end = carried.end => end,
-            // A reset, or the gateway stops: dropping the carrier closes both connections.
-            _ = commands.recv() => return,
+        let (mut open, mut end) = (Some(open), pin!(carried.end));
+        let end = loop {
+            tokio::select! {
+                end = &mut end => break end,
+                command = commands.recv() => match command {
+                    Some(Command::Open) => {
+                        if let Some(open) = open.take() {
+                            // Gone only together with the carrier.
+                            let _ = open.send(());
+                        }
+                    }
+                    // A reset, or the gateway stops: dropping the carrier resets both connections.
+                    _ => return,
+                },
+            }
         };
         let _ = inputs.send(Input::FlowEnded { flow: id, end }).await;
     }
@@ -243,6 +266,15 @@ async fn read_record(peer: &mut TcpStream) -> io::Result<Vec<u8>> {
         peer.read_exact(body).await?;
     }
     Ok(record)
+}
+
+/// A terminal that speaks before it has keys speaks in the clear. Its words go nowhere, and no key leaves.
+fn check_silent(terminal: &TcpStream) -> Result<(), Error> {
+    if !has_spoken(terminal) {
+        return Ok(());
+    }
+    abort_on_close(terminal, true);
+    Err(Error::new(Reason::EARLY_DATA, "the terminal sent data before it had keys; it must wait for them"))
 }
 
 fn closed_by_terminal() -> Error {

@@ -23,6 +23,10 @@ pub(super) const TERMINAL_LEG_MARK: u32 = 0x6b66_0002;
 
 /// What the rules depend on.
 ///
+/// `owned` are the addresses of all terminals: a packet with one of them that is not `bound` to the interface
+/// and Ethernet address it came with is somebody else's, even on its way to the channel. ICMP errors about our
+/// connections reach them by `socket`, or a narrow link behind us would swallow large segments for ever.
+///
 /// Two things in `intercept` are easily got wrong. A connection whose handshake is not finished has no full
 /// socket yet, and `socket wildcard` never matches it; so the listener is told from connections by a rule of
 /// its own. And a SYN must not be matched by `socket`, or one to the listener's port would slip past.
@@ -90,6 +94,11 @@ impl Rules {
         Ok(())
     }
 
+    /// Whether our table is in force. Reloading the host's firewall may have removed it.
+    pub fn are_installed(&self) -> bool {
+        run(Command::new("nft").args(["list", "chain", "inet", "keyferry", "forward"]), "").is_ok()
+    }
+
     /// From now on packets with this source address are let through to the gateway.
     ///
     /// # Errors
@@ -119,6 +128,8 @@ impl Rules {
 delete table inet keyferry
 table inet keyferry {{
   set terminal_interfaces {{ type ifname; elements = {{ {interfaces} }}; }}
+  set owned4 {{ type ipv4_addr; }}
+  set owned6 {{ type ipv6_addr; }}
   set bound4 {{ type ifname . ipv4_addr; }}
   set bound6 {{ type ifname . ipv6_addr; }}
   set bound4_mac {{ type ifname . ether_addr . ipv4_addr; }}
@@ -130,27 +141,32 @@ table inet keyferry {{
   chain guard {{
     type filter hook prerouting priority raw; policy accept;
     iifname @terminal_interfaces jump from_terminal
+    iifname != @terminal_interfaces iifname != "lo" fib saddr oifname {{ {interfaces} }} counter name spoofed drop
   }}
   chain from_terminal {{
     ip saddr 0.0.0.0 udp dport 67 return
     ip6 saddr :: return
     fib saddr . iif oif missing counter name spoofed drop
-    meta l4proto udp fib daddr type local udp dport {{ {channel} }} return
     iifname . ip saddr @bound4 goto bound
     iifname . ip6 saddr @bound6 goto bound
     iifname . ether saddr . ip saddr @bound4_mac goto bound
     iifname . ether saddr . ip6 saddr @bound6_mac goto bound
+    ip saddr @owned4 counter name spoofed drop
+    ip6 saddr @owned6 counter name spoofed drop
+    meta l4proto udp fib daddr type local udp dport {{ {channel} }} notrack return
     fib daddr type {{ local, broadcast, multicast }} return
     counter name unbound drop
   }}
   chain bound {{
     meta l4proto tcp fib daddr type != local notrack
+    meta l4proto udp fib daddr type local udp dport {{ {channel} }} notrack
   }}
   chain intercept {{
     type filter hook prerouting priority mangle; policy accept;
     iifname @terminal_interfaces fib daddr type != local tcp flags & (fin | syn | rst | ack) == syn goto new_connection
     tcp dport {port} socket transparent 1 socket wildcard 1 drop
     meta l4proto tcp socket transparent 1 meta mark set {mark} accept
+    meta l4proto {{ icmp, ipv6-icmp }} socket transparent 1 meta mark set {mark} accept
     iifname @terminal_interfaces meta l4proto tcp fib daddr type != local drop
   }}
   chain new_connection {{
@@ -161,6 +177,7 @@ table inet keyferry {{
   chain untrack {{
     type filter hook output priority raw; policy accept;
     meta mark {leg} notrack
+    oifname @terminal_interfaces udp sport {{ {channel} }} notrack
   }}
   chain local {{
     type filter hook input priority filter; policy accept;
@@ -189,13 +206,13 @@ table inet keyferry {{
             Some(interface) => std::slice::from_ref(interface),
             None => self.terminal_interfaces.as_slice(),
         };
-        let mut text = String::new();
+        let address = binding.address;
+        let mut text = format!("{command} element inet keyferry owned{family} {{ {address} }}\n");
         for interface in interfaces {
             let (suffix, mac) = match binding.mac {
                 Some(mac) => ("_mac", format!("{} . ", mac_text(mac))),
                 None => ("", String::new()),
             };
-            let address = binding.address;
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
@@ -270,12 +287,13 @@ mod tests {
     fn a_binding_names_its_interface_or_all_of_them() {
         let mut binding = Binding { interface: None, mac: None, address: "10.7.1.2".parse().unwrap() };
         let everywhere = rules().element("add", &binding);
-        assert_eq!(everywhere.lines().count(), 2);
+        assert_eq!(everywhere.lines().count(), 3);
         binding.interface = Some("term1".into());
         binding.mac = Some([2, 0, 0, 0, 0, 0x1f]);
         assert_eq!(
             rules().element("delete", &binding),
-            "delete element inet keyferry bound4_mac { \"term1\" . 02:00:00:00:00:1f . 10.7.1.2 }\n"
+            "delete element inet keyferry owned4 { 10.7.1.2 }\n\
+             delete element inet keyferry bound4_mac { \"term1\" . 02:00:00:00:00:1f . 10.7.1.2 }\n"
         );
     }
 

@@ -2,6 +2,7 @@
 //! to any peer and connect with the terminal's address and port.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -59,10 +60,16 @@ pub(super) async fn connect_as(terminal: SocketAddr, peer: SocketAddr) -> io::Re
     Ok(stream)
 }
 
-/// Makes the close of this socket a reset.
-pub(super) fn abort(stream: &TcpStream) {
+/// Makes the close of this socket a reset, or an orderly end again.
+pub(super) fn abort_on_close(stream: &TcpStream, abort: bool) {
     // On a socket that is gone already there is nothing left to reset.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    let _ = SockRef::from(stream).set_linger(abort.then_some(Duration::ZERO));
+}
+
+/// Whether bytes of the other end wait to be read.
+pub(super) fn has_spoken(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut byte).is_ok_and(|length| length > 0)
 }
 
 /// Keeps idle sessions alive and notices dead ends.

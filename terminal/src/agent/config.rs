@@ -85,8 +85,8 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source { path, text };
         let file: File = toml::from_str(text).map_err(|error| {
-            let remedy =
-                "the file has id, gateway, sender_id, gateway_id, key, state; `keyferry-terminal -h` shows one";
+            let remedy = "the file has id, gateway, sender_id, gateway_id, key_file (or key), state; \
+                          `keyferry-terminal -h` shows one";
             source.error(error.span(), error.message().to_owned(), remedy)
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
@@ -172,6 +172,10 @@ fn key_in_file(path: &Path) -> Result<Option<ChannelKey>, ConfigError> {
     }
     refuse_public(path)?;
     let text = read(path)?;
+    if text.bytes().all(|byte| byte == 0) {
+        // An erasure that was interrupted.
+        return Ok(None);
+    }
     let key = channel_key(text.trim());
     key.map(Some).ok_or_else(|| ConfigError {
         file: path.to_owned(),

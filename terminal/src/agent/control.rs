@@ -6,7 +6,7 @@
 
 use super::error::{AgentError, Blame};
 use super::handle::{Agent, ConnectOptions, Status};
-use super::pipe::{CHUNK, local, until_closed, upload};
+use super::pipe::{CHUNK, both_ways, local};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -87,7 +87,7 @@ async fn serve(client: UnixStream, agent: Agent) -> io::Result<()> {
             Ok(stream) => {
                 write_line(&mut to, &Reply::Connected { peer: stream.peer().identity.clone() }).await?;
                 let (reader, writer) = tokio::io::split(stream);
-                until_closed(upload(from, writer), write_frames(reader, to)).await
+                both_ways(from, writer, write_frames(reader, to)).await
             }
         },
     }
@@ -144,7 +144,7 @@ impl ControlClient {
 
     /// As [`pipe`](super::pipe()), through the running agent.
     pub async fn pipe(self, from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) -> Result<(), AgentError> {
-        until_closed(upload(from, self.to), read_frames(self.from, to)).await
+        both_ways(from, self.to, read_frames(self.from, to)).await
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Reply, AgentError> {

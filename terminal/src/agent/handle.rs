@@ -188,6 +188,10 @@ impl Agent {
         self.clock.now()
     }
 
+    pub(super) fn timer(&self, moment: Instant) -> tokio::time::Sleep {
+        tokio::time::sleep_until(self.clock.at(moment))
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -57,9 +57,8 @@ impl StateFile {
                 return Err(refused("it does not exist, and the configuration holds no key to begin with", remedy));
             }
         };
-        match &config.key_file {
-            Some(key_file) if key_file.exists() => erase(key_file)?,
-            _ => {}
+        if let Some(key_file) = &config.key_file {
+            erase(key_file)?;
         }
         Ok(state)
     }
@@ -92,20 +91,45 @@ impl StateFile {
         file.write_all(encoded)?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
-        let directory = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        File::open(directory)?.sync_all()
+        sync_directory(&self.path)
     }
 }
 
+/// Overwrites a key file with zeros and removes it. One of the two must succeed; an interruption between them leaves
+/// zeros, which count as no key. Absent is fine.
 fn erase(path: &Path) -> io::Result<()> {
+    if !path.try_exists()? {
+        return Ok(());
+    }
+    let overwritten = overwrite(path);
+    match std::fs::remove_file(path).and_then(|()| sync_directory(path)) {
+        Err(error) if overwritten.is_err() && path.exists() => {
+            let message = format!(
+                "key file {}: it cannot be erased: {error}; who reads it later could decrypt what was recorded: \
+                 remove it, or let this user write its directory",
+                path.display()
+            );
+            Err(io::Error::new(error.kind(), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Best effort: a file system that copies on write, or flash, may keep the old blocks.
+fn overwrite(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or_default().min(4096);
-    file.write_all(&vec![0; length])?;
-    file.sync_all()?;
-    std::fs::remove_file(path)
+    let length = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(length), &mut file)?;
+    file.sync_all()
+}
+
+/// A new or removed name in a directory is durable only after this.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -133,6 +157,69 @@ mod tests {
         file.save(&state.encode()).unwrap();
         assert_eq!(file.load().unwrap().unwrap().encode(), state.encode());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    fn configured(directory: &Path) -> Config {
+        let text = "id = \"t\"\ngateway = \"[::1]:5683\"\nsender_id = \"01\"\ngateway_id = \"00\"\n\
+                    key_file = \"key\"\nstate = \"state\"\n";
+        Config::parse(&directory.join("t.toml"), text).unwrap()
+    }
+
+    fn write_key(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn key_file_is_overwritten_and_removed_and_not_needed_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, witness) = (directory.path().join("key"), directory.path().join("witness"));
+        write_key(&key, &"5a".repeat(32));
+        // A second name of the same file shows what became of its content.
+        std::fs::hard_link(&key, &witness).unwrap();
+        let file = StateFile::lock(&directory.path().join("state")).unwrap();
+        let begun = file.load_or_begin(&configured(directory.path())).unwrap();
+        assert_eq!(begun.key.as_bytes(), &[0x5a; 32]);
+        assert!(!key.exists());
+        assert_eq!(std::fs::read(&witness).unwrap(), vec![0; 64]);
+        let again = file.load_or_begin(&configured(directory.path())).unwrap();
+        assert_eq!(again.encode(), begun.encode());
+    }
+
+    #[test]
+    fn interrupted_erasure_is_completed() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("key");
+        let file = StateFile::lock(&directory.path().join("state")).unwrap();
+        let state = State::new(ChannelKey::from_bytes([0x5a; 32]));
+        file.save(&state.encode()).unwrap();
+        // Stopped before the overwriting, before the removal, and with a file system that lost the zeros.
+        for left in ["5a".repeat(32), "\0".repeat(64), String::new()] {
+            write_key(&key, &left);
+            assert_eq!(file.load_or_begin(&configured(directory.path())).unwrap().encode(), state.encode());
+            assert!(!key.exists());
+        }
+    }
+
+    #[test]
+    fn key_file_that_cannot_be_erased_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = configured(directory.path());
+        // A directory can be neither overwritten nor unlinked, not even by root.
+        std::fs::create_dir(directory.path().join("key")).unwrap();
+        let file = StateFile::lock(&config.state).unwrap();
+        file.save(&State::new(ChannelKey::from_bytes([0x5a; 32])).encode()).unwrap();
+        let error = file.load_or_begin(&config).err().unwrap();
+        assert!(error.to_string().contains("cannot be erased"), "{error}");
+    }
+
+    #[test]
+    fn zeros_are_no_key_to_begin_with() {
+        let directory = tempfile::tempdir().unwrap();
+        write_key(&directory.path().join("key"), &"\0".repeat(64));
+        let file = StateFile::lock(&directory.path().join("state")).unwrap();
+        let error = file.load_or_begin(&configured(directory.path())).err().unwrap();
+        assert!(error.to_string().contains("holds no key"), "{error}");
     }
 
     #[test]

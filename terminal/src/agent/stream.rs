@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes taken from TCP at once: a full record.
@@ -19,8 +20,9 @@ const CHUNK: usize = 16_640;
 const BACKLOG: usize = 65_536;
 
 /// Plaintext to and from the peer. What was written and did not fit TCP's buffer waits for `flush`. `shutdown` sends
-/// close_notify and leaves the other direction open. Reading ends cleanly only after the peer's close_notify; an end of
-/// TCP before it is the error `UnexpectedEof`. [`AgentError::from_stream`] tells whose fault an error is.
+/// close_notify and leaves the other direction open; dropping the stream sends it too, as far as TCP takes it at once.
+/// Reading ends cleanly only after the peer's close_notify; an end of TCP before it is the error `UnexpectedEof`, the
+/// end of the session's lifetime is `TimedOut`. [`AgentError::from_stream`] tells whose fault an error is.
 pub struct AgentStream {
     tcp: TcpStream,
     session: Session,
@@ -39,6 +41,8 @@ pub struct AgentStream {
     sent: usize,
     /// The prefix of the hand-over is still to be looked at.
     fresh: bool,
+    /// Wakes a silent session when its lifetime is over; `None` once it has.
+    expiry: Option<Pin<Box<Sleep>>>,
 }
 
 impl AgentStream {
@@ -48,6 +52,7 @@ impl AgentStream {
         counters.sessions_total.fetch_add(1, Ordering::Relaxed);
         // Records are whole messages; waiting for more gains nothing.
         let _ = tcp.set_nodelay(true);
+        let expiry = Some(Box::pin(agent.timer(session.expires())));
         Self {
             tcp,
             session,
@@ -61,6 +66,7 @@ impl AgentStream {
             out: Vec::new(),
             sent: 0,
             fresh: true,
+            expiry,
         }
     }
 
@@ -135,6 +141,15 @@ impl AgentStream {
         Poll::Ready(Ok(()))
     }
 
+    /// An error once the session's lifetime is over: its close_notify has been sent.
+    fn check_expiry(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready()) {
+            self.expiry = None;
+            self.open_received()?;
+        }
+        Ok(())
+    }
+
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.received.resize(CHUNK, 0);
         let mut buffer = ReadBuf::new(&mut self.received);
@@ -162,6 +177,7 @@ impl AsyncRead for AgentStream {
             let unopened = this.fresh || this.taken < this.received.len();
             this.fresh = false;
             if !unopened || !this.open_received()? {
+                this.check_expiry(cx)?;
                 ready!(this.poll_receive(cx))?;
             }
         }
@@ -179,9 +195,12 @@ impl AsyncWrite for AgentStream {
         let this = self.get_mut();
         ready!(this.poll_send(cx, BACKLOG))?;
         let part = plaintext.get(..plaintext.len().min(BACKLOG)).unwrap_or_default();
-        this.session.seal(this.agent.now(), part, &mut this.out).map_err(session_error)?;
-        this.agent.counters().bytes_sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+        let sealed = this.session.seal(this.agent.now(), part, &mut this.out);
+        // On a fault there may be an alert.
+        this.session.drain(&mut this.out);
         this.try_send();
+        sealed.map_err(session_error)?;
+        this.agent.counters().bytes_sent.fetch_add(part.len() as u64, Ordering::Relaxed);
         Poll::Ready(Ok(part.len()))
     }
 
@@ -191,14 +210,18 @@ impl AsyncWrite for AgentStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.session.close(&mut this.out).map_err(session_error)?;
+        let closed = this.session.close(&mut this.out);
         // TCP stays open: servers that see its end stop sending, though TLS lets the two directions end apart.
-        this.poll_send(cx, 0)
+        ready!(this.poll_send(cx, 0))?;
+        Poll::Ready(closed.map_err(session_error))
     }
 }
 
 impl Drop for AgentStream {
     fn drop(&mut self) {
+        // Whoever closes says so (RFC 8446 section 6.1). If TCP does not take all now, the peer sees the stream cut off.
+        let _ = self.session.close(&mut self.out);
+        self.try_send();
         self.agent.counters().sessions_open.fetch_sub(1, Ordering::Relaxed);
     }
 }

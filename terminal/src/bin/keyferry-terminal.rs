@@ -21,13 +21,14 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 EXAMPLE
-  The gateway's operator runs `keyferry terminal add meter-7` and gives you this file. Save it with mode 600:
+  The gateway's operator runs `keyferry terminal add meter-7` and gives you this file, and the key beside it or \
+in it (key = \"<64 hex digits>\"). Save them with mode 600:
 
     id = \"meter-7\"
     gateway = \"10.7.1.1:5683\"
     sender_id = \"0a\"              # hex, this terminal's channel id
     gateway_id = \"00\"             # hex, the gateway's
-    key = \"<64 hex digits>\"       # used once; afterwards the state file holds what follows from it
+    key_file = \"meter-7.key\"      # 64 hex digits; erased once the state has taken over
     state = \"/var/lib/keyferry-terminal/state\"
 
   Fetch a page, encrypted end to end:
@@ -39,11 +40,18 @@ EXIT CODES
   0 the peer closed properly   2 policy, or this terminal's fault   3 the peer's fault
   4 the gateway does not answer or cannot serve   5 the stream was cut off";
 
+const CONNECT_HELP: &str = "\
+ENDS
+  At its end standard input is closed towards the peer (close_notify); what the peer still sends is written.
+  When the peer closes first, standard input is still sent until it ends, pauses for a second, or the peer takes \
+no more: a file arrives whole, a terminal that waits for input does not keep the command.";
+
 #[derive(Subcommand)]
 enum Command {
     /// Run the agent, so that many connections at once can share this terminal's channel.
     Run,
     /// Standard input to the peer, the peer to standard output; through the running agent if there is one.
+    #[command(after_help = CONNECT_HELP)]
     Connect {
         /// Whom to reach: a name that the gateway's policy knows, or an address. IPv6 as [fd07:2::2]:443.
         #[arg(value_name = "HOST:PORT")]

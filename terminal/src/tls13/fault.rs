@@ -35,7 +35,9 @@ impl Fault {
             Self::UnexpectedMessage(_) => Some(AlertDescription::UNEXPECTED_MESSAGE),
             Self::DecodeError(_) => Some(AlertDescription::DECODE_ERROR),
             Self::IllegalParameter(_) => Some(AlertDescription::ILLEGAL_PARAMETER),
-            Self::PeerAlert(_) | Self::SessionExpired | Self::Closed | Self::KeyExhausted => None,
+            // Nothing went wrong: the lifetime ends as any stream does (RFC 8446 section 6.1).
+            Self::SessionExpired => Some(AlertDescription::CLOSE_NOTIFY),
+            Self::PeerAlert(_) | Self::Closed | Self::KeyExhausted => None,
         }
     }
 }

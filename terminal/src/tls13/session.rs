@@ -13,13 +13,19 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
+use core::time::Duration;
 use keyferry_parsers::messages::{Handover, Limits, Secret};
 use keyferry_parsers::tls::{AlertDescription, CipherSuite, ContentType, ProtocolVersion};
 
-/// Records in a row that carry no data: a peer that sends more only wastes our time.
+/// Records in a row within [`IDLE_WINDOW`] that carry no data: a peer that sends more only wastes our time.
 const MAX_IDLE_RECORDS: u8 = 32;
+/// A second. A peer that renews its keys now and then on a silent session does no harm.
+const IDLE_WINDOW: Duration = Duration::from_secs(1);
 /// What a KeyUpdate and an alert take of a key's byte limit, TLSInnerPlaintext.
 const CONTROL_BYTES: u64 = 16;
+/// AlertLevel (RFC 8446 section 6).
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
 
 /// What came out of the peer's stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +75,8 @@ pub struct Session {
     limits: Limits,
     expires: Instant,
     idle_records: u8,
+    /// When the count of idle records began.
+    idle_since: Instant,
     update_asked: bool,
     sent_close: bool,
     received_close: bool,
@@ -111,6 +119,7 @@ impl Session {
             limits: handover.limits,
             expires: Instant::from_micros(now.as_micros().saturating_add(lifetime)),
             idle_records: 0,
+            idle_since: now,
             update_asked: false,
             sent_close: false,
             received_close: false,
@@ -145,7 +154,7 @@ impl Session {
             return Ok(None);
         }
         self.expire(now)?;
-        match self.next_event(input) {
+        match self.next_event(now, input) {
             Ok(Some(Record::Data(range))) => Ok(Some(Event::Data(self.incoming.content(range)))),
             Ok(Some(_)) => Ok(Some(Event::Closed)),
             Ok(None) => Ok(None),
@@ -164,7 +173,7 @@ impl Session {
             return Ok(());
         }
         self.drain(out);
-        self.write(ContentType::ALERT, &[1, AlertDescription::CLOSE_NOTIFY.0], out)?;
+        self.write(ContentType::ALERT, &[WARNING, AlertDescription::CLOSE_NOTIFY.0], out)?;
         self.sent_close = true;
         self.end_if_closed();
         Ok(())
@@ -190,9 +199,9 @@ impl Session {
         self.received_close
     }
 
-    fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<Record>, Fault> {
+    fn next_event(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Record>, Fault> {
         while self.fill(input)? {
-            match self.open_record()? {
+            match self.open_record(now)? {
                 Record::Internal => {}
                 record => return Ok(Some(record)),
             }
@@ -213,7 +222,7 @@ impl Session {
         self.incoming.fill(input)
     }
 
-    fn open_record(&mut self) -> Result<Record, Fault> {
+    fn open_record(&mut self, now: Instant) -> Result<Record, Fault> {
         let Life::Alive(keys) = &mut self.life else { return Err(self.fault()) };
         let (kind, range) = self.incoming.open(&mut keys.rx)?;
         if kind != ContentType::HANDSHAKE && self.handshake.is_partial() {
@@ -224,16 +233,25 @@ impl Session {
             self.ask_for_update()?;
             return Ok(Record::Data(range));
         }
-        self.idle_records = self.idle_records.saturating_add(1);
-        if self.idle_records > MAX_IDLE_RECORDS {
-            return Err(Fault::UnexpectedMessage("an endless run of records without data"));
-        }
+        self.count_idle(now)?;
         match kind {
             ContentType::APPLICATION_DATA => Ok(Record::Internal),
             ContentType::HANDSHAKE => self.receive_handshake(range),
             ContentType::ALERT => self.receive_alert(range),
             _ => Err(Fault::UnexpectedMessage("a record of unknown content type")),
         }
+    }
+
+    fn count_idle(&mut self, now: Instant) -> Result<(), Fault> {
+        if now.saturating_duration_since(self.idle_since) >= IDLE_WINDOW {
+            self.idle_since = now;
+            self.idle_records = 0;
+        }
+        self.idle_records = self.idle_records.saturating_add(1);
+        if self.idle_records > MAX_IDLE_RECORDS {
+            return Err(Fault::UnexpectedMessage("a flood of records without data"));
+        }
+        Ok(())
     }
 
     fn receive_handshake(&mut self, range: Range<usize>) -> Result<Record, Fault> {
@@ -250,10 +268,13 @@ impl Session {
     }
 
     fn receive_alert(&mut self, range: Range<usize>) -> Result<Record, Fault> {
-        let [_level, description] = self.incoming.content(range) else {
-            return Err(Fault::DecodeError("an alert that is not two bytes long"));
+        let description = match self.incoming.content(range) {
+            [_level, description] => AlertDescription(*description),
+            // RFC 8446 section 5.4.
+            [] => return Err(Fault::UnexpectedMessage("an empty alert record")),
+            _ => return Err(Fault::DecodeError("an alert that is not two bytes long")),
         };
-        match AlertDescription(*description) {
+        match description {
             AlertDescription::CLOSE_NOTIFY => {
                 self.received_close = true;
                 self.end_if_closed();
@@ -309,7 +330,7 @@ impl Session {
 
     fn expire(&mut self, now: Instant) -> Result<(), Fault> {
         if matches!(self.life, Life::Alive(_)) && now >= self.expires {
-            self.end(Fault::SessionExpired);
+            self.fail(Fault::SessionExpired);
         }
         match self.life {
             Life::Alive(_) => Ok(()),
@@ -320,8 +341,9 @@ impl Session {
     /// Tells the peer, erases the keys, and remembers the fault.
     fn fail(&mut self, fault: Fault) -> Fault {
         if let (Some(alert), Life::Alive(keys), false) = (fault.alert(), &mut self.life, self.sent_close) {
+            let level = if alert == AlertDescription::CLOSE_NOTIFY { WARNING } else { FATAL };
             // Without a key to say it the connection ends without an alert.
-            let _ = write_record(&mut keys.tx, ContentType::ALERT, &[2, alert.0], &mut self.outgoing);
+            let _ = write_record(&mut keys.tx, ContentType::ALERT, &[level, alert.0], &mut self.outgoing);
         }
         self.end(fault);
         fault

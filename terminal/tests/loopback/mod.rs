@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 const KEY: [u8; 32] = [0x5a; 32];
 const START: Instant = Instant::from_micros(0);
 
+type Heard = mpsc::UnboundedSender<(Vec<u8>, bool)>;
+
 /// What the peer does with a session.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Peer {
@@ -34,24 +36,32 @@ pub enum Peer {
     Expired,
     /// Keys bound to another port.
     WrongKeys,
+    /// Sends "bye" and close_notify at once, then takes all that comes: see [`World::heard`].
+    ClosesFirst,
+    /// Says nothing, in a session that lives for a second: see [`World::heard`].
+    Silent,
 }
 
 pub struct World {
     pub directory: tempfile::TempDir,
     pub gateway: SocketAddr,
     pub peer: SocketAddr,
+    /// What the peer heard, and whether it ended in close_notify.
+    pub heard: mpsc::UnboundedReceiver<(Vec<u8>, bool)>,
 }
 
 impl World {
     pub async fn new(peer: Peer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (tell, heard) = mpsc::unbounded_channel();
         let world = Self {
+            heard,
             directory: tempfile::tempdir().unwrap(),
             gateway: socket.local_addr().unwrap(),
             peer: listener.local_addr().unwrap(),
         };
-        tokio::spawn(gateway(socket, listener, peer));
+        tokio::spawn(gateway(socket, listener, peer, tell));
         world
     }
 
@@ -78,7 +88,7 @@ impl World {
 }
 
 /// A gateway that consents to everything, accepts the terminal's TCP as if it were the peer's, and pushes keys.
-async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer) {
+async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: Heard) {
     let settings = Settings {
         own: Id::try_from(&[0][..]).unwrap(),
         peer: Id::try_from(&[1][..]).unwrap(),
@@ -133,7 +143,7 @@ async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer) {
                 let payload = push(session, &tcp, from, peer);
                 let request = Input::Request { id: RequestId(session.0.into()), code: Method::POST, path: &["kf", "session"], payload, handover: true };
                 endpoint.handle_input(now(), request).unwrap();
-                tokio::spawn(serve(tcp, session, peer));
+                tokio::spawn(serve(tcp, session, peer, heard.clone()));
             }
             () = tokio::time::sleep(wait) => drop(endpoint.handle_input(now(), Input::Timeout)),
         }
@@ -148,7 +158,11 @@ fn push(session: SessionId, tcp: &TcpStream, mut from: SocketAddr, peer: Peer) -
     if peer == Peer::WrongKeys {
         from.set_port(1);
     }
-    handover(session, from, tcp.local_addr().unwrap()).encode()
+    let mut keys = handover(session, from, tcp.local_addr().unwrap());
+    if peer == Peer::Silent {
+        keys.limits.seconds = 1;
+    }
+    keys.encode()
 }
 
 fn handover(session: SessionId, local: SocketAddr, remote: SocketAddr) -> Handover {
@@ -173,7 +187,7 @@ fn handover(session: SessionId, local: SocketAddr, remote: SocketAddr) -> Handov
     }
 }
 
-async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer) {
+async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer, heard: Heard) {
     let mut keys = handover(number, tcp.peer_addr().unwrap(), tcp.local_addr().unwrap());
     std::mem::swap(&mut keys.tx_secret, &mut keys.rx_secret);
     let mut session = Session::new(keys, START).unwrap();
@@ -181,6 +195,15 @@ async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer) {
     if peer == Peer::Truncate {
         session.seal(START, b"half", &mut out).unwrap();
         tcp.write_all(&out).await.unwrap();
+        return;
+    }
+    if peer == Peer::ClosesFirst {
+        session.seal(START, b"bye", &mut out).unwrap();
+        session.close(&mut out).unwrap();
+        tcp.write_all(&out).await.unwrap();
+    }
+    if matches!(peer, Peer::ClosesFirst | Peer::Silent) {
+        let _ = heard.send(listen(&mut tcp, &mut session).await);
         return;
     }
     while !session.is_closed_by_peer() {
@@ -198,6 +221,20 @@ async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer) {
     }
     session.close(&mut out).unwrap();
     tcp.write_all(&out).await.unwrap();
+}
+
+async fn listen(tcp: &mut TcpStream, session: &mut Session) -> (Vec<u8>, bool) {
+    let (mut all, mut buffer) = (Vec::new(), vec![0; 40_000]);
+    while let Ok(length @ 1..) = tcp.read(&mut buffer).await {
+        let mut input = &buffer[..length];
+        while let Some(event) = session.open(START, &mut input).unwrap() {
+            match event {
+                tls13::Event::Data(data) => all.extend_from_slice(data),
+                tls13::Event::Closed => return (all, true),
+            }
+        }
+    }
+    (all, false)
 }
 
 pub fn sample(length: usize) -> Vec<u8> {

@@ -19,6 +19,8 @@ pub struct Wire {
     /// The gateway asked for a record and none is there yet.
     reading: bool,
     pub handed_over: bool,
+    /// What the terminal sends may pass.
+    pub open: bool,
     pub reset: bool,
     /// What the gateway said to the peer last.
     pub last_words: Vec<u8>,
@@ -35,6 +37,7 @@ impl World {
             peer: None,
             reading: false,
             handed_over: false,
+            open: false,
             reset: false,
             last_words: Vec::new(),
         };
@@ -129,6 +132,10 @@ impl World {
                 self.read_peer(flow)
             }
             Output::HandOver(flow) => Some(self.hand_over(flow)),
+            Output::Open(flow) => {
+                self.wires.get_mut(&flow)?.open = true;
+                None
+            }
             Output::Reset { flow, last_words } => {
                 let wire = self.wires.get_mut(&flow)?;
                 assert!(!wire.reset, "reset twice");
@@ -140,10 +147,12 @@ impl World {
                 None
             }
             Output::Bind { terminal, address } => {
-                assert!(self.bound.insert((terminal, address)), "bound twice");
+                self.kernel.insert(address);
+                self.bound.insert((terminal, address));
                 None
             }
             Output::Unbind { terminal, address } => {
+                self.kernel.remove(&address);
                 self.bound.remove(&(terminal, address));
                 None
             }

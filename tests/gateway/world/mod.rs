@@ -77,6 +77,8 @@ pub struct World {
     pub disk: Disk,
     pub recorded: Vec<Recorded>,
     pub bound: BTreeSet<(TerminalId, IpAddr)>,
+    /// The addresses that the packet rules let through: they do not know whose they are.
+    pub kernel: std::collections::BTreeSet<IpAddr>,
     /// How often the gateway wanted a connection to a peer.
     pub connects: usize,
     /// What the gateway drains from the peer on its way out goes with the keys.
@@ -134,6 +136,7 @@ impl World {
             disk: Disk::Works,
             recorded: Vec::new(),
             bound: BTreeSet::new(),
+            kernel: Default::default(),
             connects: 0,
             drains_prefix: false,
             pki,
@@ -338,6 +341,7 @@ fn settings() -> Settings {
         delivery_time: Duration::from_secs(60),
         handshakes_per_second: 1000,
         pending_per_terminal: 1000,
+        sessions_per_terminal: 10_000,
         pending: 4096,
     }
 }

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import pathlib
 import os
 import secrets
 import tomllib
@@ -30,11 +31,14 @@ class Provisioning:
     def read(cls, path):
         with open(path, "rb") as file:
             fields = tomllib.load(file)
+        key = fields.get("key")
+        if key is None:
+            key = (pathlib.Path(path).parent / fields["key_file"]).read_text().strip()
         return cls(
             gateway=fields["gateway"],
             sender_id=bytes.fromhex(fields["sender_id"]),
             gateway_id=bytes.fromhex(fields["gateway_id"]),
-            key=bytes.fromhex(fields["key"]),
+            key=bytes.fromhex(key),
         )
 
 

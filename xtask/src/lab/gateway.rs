@@ -1,6 +1,7 @@
 //! The gateway under test: its configuration file, its process, its command line.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,8 +14,8 @@ const CHANNEL_PORT: u16 = 5683;
 /// The gateway's own hosts file, in the lab's directory.
 const HOSTS: &str = "hosts";
 
-/// Runs a command in a mount namespace where `/etc/hosts` is another file, if there is one.
-const WITH_HOSTS: &str = r#"[ ! -e "$0" ] || mount --bind "$0" /etc/hosts; exec "$@""#;
+/// Runs a command in a mount namespace where `/etc/hosts` is another file.
+const WITH_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
 
 /// Trust in the lab's authority as `[trust.lab]`, and one rule: every terminal may reach the server.
 pub const DEFAULT_RULES: &str = r#"
@@ -134,8 +135,7 @@ impl Gateway {
 }
 
 fn run(lab: &Lab, binaries: &Binaries, config: &Path, arguments: &[String]) -> Result<Process> {
-    let mut command = lab.command(Host::Gateway, "unshare");
-    command.args(["--mount", "sh", "-c", WITH_HOSTS]).arg(lab.directory().join(HOSTS)).arg(&binaries.keyferry);
+    let mut command = keyferry(lab, binaries);
     command.args(["run", "--config"]).arg(config).args(arguments);
     let mut process = lab.spawn("keyferry", command)?;
     let open = lab.wait_for_udp(Host::Gateway, CHANNEL_PORT, Duration::from_secs(10));
@@ -144,6 +144,17 @@ fn run(lab: &Lab, binaries: &Binaries, config: &Path, arguments: &[String]) -> R
         anyhow::bail!("keyferry run ended at once:\n{}", process.log());
     }
     Ok(process)
+}
+
+/// The program in the gateway's namespace, with a hosts file of its own where the test gave it one.
+fn keyferry(lab: &Lab, binaries: &Binaries) -> Command {
+    let hosts = lab.directory().join(HOSTS);
+    if !hosts.exists() {
+        return lab.command(Host::Gateway, &binaries.keyferry);
+    }
+    let mut command = lab.command(Host::Gateway, "unshare");
+    command.args(["--mount", "sh", "-c", WITH_HOSTS]).arg(hosts).arg(&binaries.keyferry);
+    command
 }
 
 fn configuration(lab: &Lab, options: GatewayOptions<'_>) -> String {

@@ -206,6 +206,23 @@ fn key_update_of_the_peer_is_followed_and_answered_once() {
 }
 
 #[test]
+fn key_updates_on_a_silent_session_are_followed() {
+    let mut long = handover(0x1301);
+    long.limits.seconds = 7200;
+    let mut session = Session::new(long, START).unwrap();
+    let (_, mut peer) = pair(0x1301);
+    for minute in 0..100 {
+        peer.stream.clear();
+        peer.key_update(0);
+        let now = Instant::from_micros(minute * 36_000_000);
+        assert_eq!(session.open(now, &mut &peer.stream[..]), Ok(None), "number {minute}");
+    }
+    peer.stream.clear();
+    peer.data(b"ok");
+    assert_eq!(read(&mut session, &peer.stream).0, b"ok");
+}
+
+#[test]
 fn key_update_split_over_records_is_understood() {
     let (mut session, mut peer) = pair(0x1301);
     peer.record(22, &[24, 0]).record(22, &[0, 1]).record(22, &[0]);
@@ -376,18 +393,28 @@ mod refused {
     #[test]
     fn empty_handshake_and_alert_records() {
         dies(|peer| _ = peer.record(22, &[]), Fault::UnexpectedMessage("an empty handshake record"));
-        for alert in [&[][..], &[1], &[1, 0, 0]] {
+        dies(|peer| _ = peer.record(21, &[]), Fault::UnexpectedMessage("an empty alert record"));
+        for alert in [&[1][..], &[1, 0, 0]] {
             dies(|peer| _ = peer.record(21, alert), Fault::DecodeError("an alert that is not two bytes long"));
         }
     }
 
     #[test]
     fn endless_empty_records() {
-        let fault = Fault::UnexpectedMessage("an endless run of records without data");
+        let fault = Fault::UnexpectedMessage("a flood of records without data");
         dies(|peer| (0..33).for_each(|_| _ = peer.data(b"")), fault);
         dies(|peer| (0..33).for_each(|_| _ = peer.key_update(0)), fault);
         dies(|peer| (0..33).for_each(|_| _ = peer.record(21, &[1, 90])), fault);
         dies(|peer| (0..33).for_each(|_| _ = peer.record(22, &[4, 0, 0, 1, 0])), fault);
+    }
+
+    #[test]
+    fn flood_after_a_long_silence() {
+        let (mut session, mut peer) = pair(0x1301);
+        (0..33).for_each(|_| _ = peer.data(b""));
+        let later = Instant::from_micros(50_000_000);
+        let fault = Fault::UnexpectedMessage("a flood of records without data");
+        assert_eq!(session.open(later, &mut &peer.stream[..]), Err(fault));
     }
 
     #[test]
@@ -405,11 +432,22 @@ mod refused {
         let (mut session, mut peer) = pair(0x1301);
         peer.data(b"late");
         let last = Instant::from_micros(session.expires().as_micros() - 1);
-        session.seal(last, b"in time", &mut Vec::new()).unwrap();
+        let mut sent = Vec::new();
+        session.seal(last, b"in time", &mut sent).unwrap();
         let end = session.expires();
         assert_eq!(session.open(end, &mut &peer.stream[..]), Err(Fault::SessionExpired));
+        session.drain(&mut sent);
+        assert_eq!(read(&mut mirror(0x1301), &sent), (b"in time".to_vec(), true, None), "the peer sees a close_notify");
         assert_eq!(session.seal(last, b"x", &mut Vec::new()), Err(Fault::SessionExpired), "no way back");
         assert!(matches!(session.life, Life::Over(_)));
+    }
+
+    #[test]
+    fn session_past_its_lifetime_says_close_notify_once() {
+        let (mut session, _) = pair(0x1301);
+        session.close(&mut Vec::new()).unwrap();
+        assert_eq!(session.open(session.expires(), &mut &b""[..]), Err(Fault::SessionExpired));
+        assert!(drained(&mut session).is_empty());
     }
 
     #[test]
