@@ -2,7 +2,7 @@
 //!
 //! Whoever starts an epoch keeps the one before until the peer is heard under the new one: the peer may not have learned
 //! of it. Whoever follows erases the old key at once. Contexts of the epoch before stay in memory for 45 s, the time in
-//! which a retransmission can still arrive (MAX_TRANSMIT_SPAN); nothing older is ever kept.
+//! which a retransmission can still arrive (MAX_TRANSMIT_SPAN at RFC 7252's timers); nothing older is ever kept.
 
 use core::time::Duration;
 

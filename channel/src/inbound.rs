@@ -453,6 +453,7 @@ pub(crate) fn empty_acknowledgement(message_id: u16) -> Vec<u8> {
 
 const REQUEST_OPTIONS: [OptionNumber; 3] = [OptionNumber::URI_PATH, OptionNumber::BLOCK2, OptionNumber::BLOCK1];
 const MAX_EXCHANGES: usize = 16;
+/// Half of the peer's ACK_TIMEOUT, so that the acknowledgement is there before it sends again.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const BODY_LIFETIME: Duration = Duration::from_secs(60);
