@@ -151,9 +151,10 @@ impl Endpoint {
         }
     }
 
-    /// An acknowledgement or reset counts only for a message of our own that waits for it; a ping gets no answer.
+    /// An acknowledgement counts only for a message of our own that waits for it; a ping gets no answer. Anybody can
+    /// make either up: a reset counts for nothing, and an acknowledgement saves a retransmission of a request at most.
     fn receive_empty(&mut self, kind: Kind, message_id: u16) -> Result<(), Refused> {
-        if !matches!(kind, Kind::Acknowledgement | Kind::Reset) {
+        if kind != Kind::Acknowledgement {
             return Err(Refused::Unmatched);
         }
         let waiting = self.separate.len();
@@ -161,7 +162,7 @@ impl Endpoint {
         if self.separate.len() < waiting {
             return Ok(());
         }
-        self.receive_empty_for_request(kind, message_id)
+        self.receive_empty_for_request(message_id)
     }
 
     /// Serves every timer that is due.

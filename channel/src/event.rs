@@ -114,8 +114,6 @@ pub enum Event {
 pub enum Failure {
     /// No acknowledgement after four retransmissions, or no answer 60 s after one.
     TimedOut,
-    /// The peer answered with a CoAP Reset.
-    Reset,
     /// By [`Input::Cancel`].
     Cancelled,
     /// The answer is longer than 32 KiB.
@@ -196,7 +194,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TimedOut => "no answer in time",
-            Self::Reset => "reset by the peer",
             Self::Cancelled => "cancelled",
             Self::TooLarge => "answer too long",
             Self::Malformed => "peer broke the block-wise transfer",

@@ -14,12 +14,13 @@ pub(crate) struct Retransmission {
     pub at: Instant,
     timeout: Duration,
     left: u8,
+    skipped: bool,
 }
 
 impl Retransmission {
     pub fn start(now: Instant, seed: &mut Seed) -> Self {
         let timeout = seed.jittered(ACK_TIMEOUT);
-        Self { at: now + timeout, timeout, left: MAX_RETRANSMIT }
+        Self { at: now + timeout, timeout, left: MAX_RETRANSMIT, skipped: false }
     }
 
     /// Counts one retransmission; false: it is time to give up.
@@ -29,6 +30,14 @@ impl Retransmission {
         self.timeout = self.timeout.saturating_mul(2);
         self.at = now + self.timeout;
         true
+    }
+
+    /// The peer seems to have the message: the next retransmission is left out, once. An acknowledgement is not
+    /// authentic, so it must not end the schedule.
+    pub fn skip(&mut self, now: Instant) {
+        if !core::mem::replace(&mut self.skipped, true) {
+            self.again(now);
+        }
     }
 }
 

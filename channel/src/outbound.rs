@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -256,17 +255,10 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn receive_empty_for_request(&mut self, kind: Kind, message_id: u16) -> Result<(), Refused> {
-        let until = self.now + SEPARATE_RESPONSE;
-        let sent = self
-            .outbound
-            .iter_mut()
-            .find(|outbound| outbound.sent.message_id == message_id && outbound.sent.is_unacknowledged());
-        let outbound = sent.ok_or(Refused::Unmatched)?;
-        if kind == Kind::Acknowledgement {
-            outbound.sent.wait = Wait::Response(until);
-        } else {
-            self.fail_outbound(Failure::Reset, |outbound| outbound.sent.message_id == message_id);
+    pub(crate) fn receive_empty_for_request(&mut self, message_id: u16) -> Result<(), Refused> {
+        let sent = self.outbound.iter_mut().find(|outbound| outbound.sent.message_id == message_id);
+        if let Wait::Acknowledgement(retransmission) = &mut sent.ok_or(Refused::Unmatched)?.sent.wait {
+            retransmission.skip(self.now);
         }
         Ok(())
     }
@@ -459,5 +451,3 @@ const PEER_WINDOW: u64 = 32;
 const MAX_GIVEN_UP: usize = 32;
 const MAX_QUEUED: usize = 64;
 pub(crate) const MAX_PATH: usize = 64;
-/// How long after an empty acknowledgement the answer may take.
-const SEPARATE_RESPONSE: Duration = Duration::from_secs(60);

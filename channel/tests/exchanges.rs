@@ -12,6 +12,7 @@ mod pair;
 
 use std::time::Duration;
 
+use keyferry_channel::Input;
 use pair::{GATEWAY, Handler, Link, Pair, TERMINAL};
 
 #[test]
@@ -35,7 +36,28 @@ fn a_late_answer_is_acknowledged_first_and_sent_separately() {
     assert_eq!(pair.sent[1].1.len(), 4);
     pair.run();
     assert_eq!(pair.answered(TERMINAL, 7).unwrap(), b"body");
-    assert_eq!(pair.sent.len(), 4, "and answer and its acknowledgement");
+    assert_eq!(pair.sent.len(), 6, "one retransmission was left out; another, both acknowledgements, the answer");
+}
+
+/// Anybody can make up an empty message: 65,536 of them, one for each message id.
+#[test]
+fn made_up_acknowledgements_and_resets_cost_a_retransmission_at_most() {
+    for first_byte in [0x60, 0x70] {
+        let mut pair = Pair::settled(3);
+        pair.link.loss = 100;
+        pair.request(GATEWAY, 7, b"keys").unwrap();
+        for round in 0..3 {
+            for message_id in 0..=u16::MAX {
+                let [high, low] = message_id.to_be_bytes();
+                // Refused or not: what counts is that the request lives.
+                let _ = pair.input(GATEWAY, Input::Datagram { bytes: &[first_byte, 0, high, low], path_is_new: false });
+            }
+            pair.run_for(Duration::from_secs(round));
+        }
+        pair.link.loss = 0;
+        pair.run();
+        assert_eq!(pair.answered(GATEWAY, 7).unwrap(), b"keys", "{first_byte:#x}");
+    }
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn refusal(code: Code, payload: &[u8]) -> Why {
 
 fn failed_request(why: channel::Failure) -> Why {
     match why {
-        channel::Failure::TimedOut | channel::Failure::Reset => Why::GatewaySilent,
+        channel::Failure::TimedOut => Why::GatewaySilent,
         channel::Failure::Exhausted => Why::Channel(Refused::Exhausted),
         channel::Failure::PeerSilent => Why::Channel(Refused::PeerSilent),
         other => gateway_failure(&alloc::format!("{other}")),
