@@ -73,8 +73,8 @@ pub(super) struct Add {
     /// Give the id of a revoked terminal to this one.
     #[arg(long)]
     again: bool,
-    /// Write the terminal's file here, and its first channel key beside it as FILE.key, both for their owner
-    /// alone, instead of to standard output. The terminal erases the key once it has advanced from it.
+    /// Write the terminal's file here, and its first channel key beside it (x.toml, x.key), both for their owner
+    /// alone, instead of to standard output. The terminal erases the key file at its first start.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     config_out: Option<PathBuf>,
     /// Where the terminal finds the gateway; by default the first fitting `listen` of [channel].
@@ -134,7 +134,7 @@ fn add(config: &Config, arguments: Add) -> Result<String, Failure> {
     Ok(format!("added terminal {id} (kid {kid})\nbring {places} to the terminal, and delete the key here\n"))
 }
 
-/// The terminal's file and its key, apart: the terminal erases the key once it has advanced from it.
+/// The terminal's file and its key, apart: the terminal erases the key file at its first start.
 struct TerminalFiles {
     path: PathBuf,
     file: PrivateFile,
