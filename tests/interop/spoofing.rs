@@ -7,10 +7,11 @@ use xtask::lab::{GatewayOptions, Host, Lab, LabOptions, RustlsOptions, RustlsPee
 
 use crate::harness::{self, PATIENCE, World};
 use crate::knock;
-use crate::packets::{self, Packet};
+use crate::packets::{self, Packet, TCP, UDP};
 use crate::tcp_first::MAPPED;
 
 const PORT: u16 = 443;
+const CHANNEL: u16 = 5683;
 
 #[test]
 #[ignore = "needs network namespaces"]
@@ -18,8 +19,8 @@ fn another_terminals_address_is_of_no_use() -> Result<()> {
     run(|world| {
         let _server = RustlsPeer::start(&world.lab, &world.leaf()?, RustlsOptions::default())?;
         let [stolen4, stolen6] = Host::Terminal.addresses();
-        take_address(&world.lab, stolen4)?;
-        take_address(&world.lab, stolen6)?;
+        take_address(&world.lab, Host::SecondTerminal, stolen4)?;
+        take_address(&world.lab, Host::SecondTerminal, stolen6)?;
         let capture = world.lab.capture(Host::Peer, "eth0", "peer", "")?;
         let before = world.packets_counted("spoofed")?;
         let heard = world.figure("/channel/received")?;
@@ -47,7 +48,7 @@ fn address_of_nobody_is_of_no_use() -> Result<()> {
     run(|world| {
         let _server = RustlsPeer::start(&world.lab, &world.leaf()?, RustlsOptions::default())?;
         let nobody: IpAddr = "10.7.3.77".parse()?;
-        take_address(&world.lab, nobody)?;
+        take_address(&world.lab, Host::SecondTerminal, nobody)?;
         let capture = world.lab.capture(Host::Peer, "eth0", "peer", "")?;
         let before = world.packets_counted("unbound")?;
         assert!(knock::tcp(&world.lab, Host::SecondTerminal, nobody, peer_of_family(nobody))?.is_err());
@@ -83,6 +84,45 @@ fn address_with_a_mac_serves_that_card_only() -> Result<()> {
     })
 }
 
+/// The uplink side is believed no more than a terminal: reverse path filtering of the host is off here.
+#[test]
+#[ignore = "needs network namespaces"]
+fn terminals_address_on_the_uplink_is_of_no_use() -> Result<()> {
+    run(|world| {
+        let _server = RustlsPeer::start(&world.lab, &world.leaf()?, RustlsOptions::default())?;
+        let all = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.uplink.rp_filter=0"];
+        world.lab.run(Host::Gateway, "sysctl", &[&["-w"], &all[..]].concat())?;
+        let stolen = Host::Terminal.addresses();
+        for address in stolen {
+            take_address(&world.lab, Host::Peer, address)?;
+        }
+        let arrivals = world.lab.capture(Host::Gateway, "uplink", "uplink", "src 10.7.1.2 or src fd07:1::2")?;
+        let before = world.packets_counted("spoofed")?;
+        let heard = world.figure("/channel/received")?;
+        for (stolen, gateway) in stolen.into_iter().zip(Host::Terminal.gateway_addresses()) {
+            knock::udp(&world.lab, Host::Peer, stolen, SocketAddr::new(gateway, CHANNEL))?;
+            let opened = knock::tcp(&world.lab, Host::Peer, stolen, SocketAddr::new(gateway, CHANNEL))?;
+            let error = opened.err().context("a terminal's address was served on the uplink")?;
+            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "answered with {error}");
+        }
+        let arrived = packets::read(&arrivals.finish()?)?;
+        for (stolen, protocol) in stolen.into_iter().flat_map(|stolen| [(stolen, TCP), (stolen, UDP)]) {
+            let came = arrived.iter().any(|packet| packet.from.ip() == stolen && packet.protocol == protocol);
+            assert!(came, "{stolen} sent nothing of {protocol} over the uplink: this test tests nothing");
+        }
+        assert_eq!(world.packets_counted("spoofed")?, before + arrived.len() as u64);
+        assert_eq!(world.figure("/channel/received")?, heard, "the channel took a spoofed datagram");
+        assert_nothing_happened(world)?;
+
+        // The owner's datagrams do arrive.
+        let gateway = Host::Terminal.gateway_addresses();
+        for (own, gateway) in stolen.into_iter().zip(gateway) {
+            knock::udp(&world.lab, Host::Terminal, own, SocketAddr::new(gateway, CHANNEL))?;
+        }
+        wait_until(PATIENCE, || Ok(world.figure("/channel/received")? == heard + 2)).context("the owner is heard")
+    })
+}
+
 /// Two terminals, and a peer that any of them may reach without asking: a spoofed SYN alone would do.
 fn run(case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let network = LabOptions { second_terminal: true, ..LabOptions::PLAIN };
@@ -92,11 +132,11 @@ fn run(case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     })
 }
 
-/// Gives the second terminal an address that is not its own.
-fn take_address(lab: &Lab, address: IpAddr) -> Result<()> {
+/// Gives a host an address that is not its own.
+fn take_address(lab: &Lab, thief: Host, address: IpAddr) -> Result<()> {
     let arguments: &[&str] = if address.is_ipv4() { &[] } else { &["nodad"] };
     let address = address.to_string();
-    lab.run(Host::SecondTerminal, "ip", &[&["address", "add", &address, "dev", "lo"], arguments].concat())?;
+    lab.run(thief, "ip", &[&["address", "add", &address, "dev", "lo"], arguments].concat())?;
     Ok(())
 }
 

@@ -40,6 +40,8 @@ pub struct LabOptions {
     pub masquerade: bool,
     /// Packets lost on their way into each host, per cent (0..=100).
     pub loss_percent: u8,
+    /// A router stands between gateway and peer, and its way to the peer carries no packet above 1300 bytes.
+    pub narrow: bool,
 }
 
 /// A network of namespaces. Dropping it removes every namespace, whatever still runs in them and
@@ -54,7 +56,7 @@ pub struct Lab {
 
 impl LabOptions {
     /// One terminal, routed, no loss.
-    pub const PLAIN: Self = Self { second_terminal: false, masquerade: false, loss_percent: 0 };
+    pub const PLAIN: Self = Self { second_terminal: false, masquerade: false, loss_percent: 0, narrow: false };
 }
 
 impl Default for LabOptions {
@@ -240,12 +242,12 @@ fn start_janitor(name: &str, directory: &Path) -> Result<Child> {
     const SCRIPT: &str = r#"
         read -r _
         for signal in TERM KILL; do
-            for host in terminal second gateway peer; do
+            for host in terminal second gateway router peer; do
                 for pid in $(ip netns pids "$0-$host" 2>/dev/null); do kill -$signal "$pid"; left=1; done
             done
             [ -z "$left" ] || sleep 0.3
         done
-        for host in terminal second gateway peer; do
+        for host in terminal second gateway router peer; do
             [ ! -e "/run/netns/$0-$host" ] || ip netns delete "$0-$host"
         done
         rm -rf -- "$1"

@@ -1,4 +1,4 @@
-//! Addresses and links. Every link is a veth pair between the gateway and one host.
+//! Addresses and links. Every link is a veth pair between the gateway and one host; a peer may be behind a router.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
@@ -16,6 +16,8 @@ pub enum Host {
     SecondTerminal,
     /// Between all of them; 10.7.N.1 and fd07:N::1 on each link.
     Gateway,
+    /// 10.7.4.2 and fd07:4::2, between the gateway's `uplink` and the peer in a narrow lab.
+    Router,
     /// 10.7.2.2 and fd07:2::2, behind the gateway's `uplink`.
     Peer,
 }
@@ -49,7 +51,7 @@ impl Host {
         match self {
             Self::Terminal | Self::Gateway => "term0",
             Self::SecondTerminal => "term1",
-            Self::Peer => "uplink",
+            Self::Router | Self::Peer => "uplink",
         }
     }
 
@@ -59,6 +61,7 @@ impl Host {
             Self::Terminal => "terminal",
             Self::SecondTerminal => "second",
             Self::Gateway => "gateway",
+            Self::Router => "router",
             Self::Peer => "peer",
         }
     }
@@ -69,6 +72,7 @@ impl Host {
             Self::Terminal | Self::Gateway => 1,
             Self::Peer => 2,
             Self::SecondTerminal => 3,
+            Self::Router => 4,
         }
     }
 
@@ -77,6 +81,10 @@ impl Host {
     }
 }
 
+/// The largest packet that a narrow lab's router sends to the peer. No interface says so: both ends would
+/// offer TCP smaller segments then, and nobody would have to be told on the way.
+const NARROW: u16 = 1300;
+
 /// Makes namespaces, links, addresses, routes, and the loss and masquerading that were asked for.
 pub(super) fn build(lab: &Lab) -> Result<()> {
     let mut hosts = vec![Host::Peer];
@@ -84,9 +92,13 @@ pub(super) fn build(lab: &Lab) -> Result<()> {
     make_namespace(lab, Host::Gateway)?;
     for &host in &hosts {
         make_namespace(lab, host)?;
-        link(lab, host)?;
+        if host == Host::Peer && lab.options().narrow {
+            put_router_before_peer(lab)?;
+        } else {
+            link(lab, Host::Gateway, host)?;
+        }
     }
-    forward(lab)?;
+    forward(lab, Host::Gateway)?;
     if !lab.options().masquerade {
         for terminal in lab.terminals() {
             route_back(lab, *terminal)?;
@@ -109,12 +121,13 @@ fn make_namespace(lab: &Lab, host: Host) -> Result<()> {
     ip(lab, host, "link set lo up")
 }
 
-fn link(lab: &Lab, host: Host) -> Result<()> {
+/// Links a host to the one in front of it.
+fn link(lab: &Lab, near: Host, host: Host) -> Result<()> {
     let interface = host.gateway_interface();
     let [gateway4, gateway6] = host.gateway_addresses();
     ip(
         lab,
-        Host::Gateway,
+        near,
         &format!(
             "link add {interface} type veth peer name eth0 netns {}\n\
              addr add {gateway4}/24 dev {interface}\n\
@@ -139,9 +152,27 @@ fn link(lab: &Lab, host: Host) -> Result<()> {
     ip(lab, host, &format!("route add default via {gateway4}\nroute add default via {gateway6}"))
 }
 
-fn forward(lab: &Lab) -> Result<()> {
-    write_sysctl(lab, Host::Gateway, "net/ipv4/ip_forward", "1")?;
-    write_sysctl(lab, Host::Gateway, "net/ipv6/conf/all/forwarding", "1")
+fn put_router_before_peer(lab: &Lab) -> Result<()> {
+    make_namespace(lab, Host::Router)?;
+    link(lab, Host::Gateway, Host::Router)?;
+    link(lab, Host::Router, Host::Peer)?;
+    forward(lab, Host::Router)?;
+    let [router4, router6] = Host::Router.addresses();
+    ip(lab, Host::Gateway, &format!("route add 10.7.2.0/24 via {router4}\nroute add fd07:2::/64 via {router6}"))?;
+    let [peer4, peer6] = Host::Peer.addresses();
+    ip(
+        lab,
+        Host::Router,
+        &format!(
+            "route add {peer4}/32 dev uplink mtu lock {NARROW}\n\
+             route add {peer6}/128 dev uplink mtu lock {NARROW}"
+        ),
+    )
+}
+
+fn forward(lab: &Lab, host: Host) -> Result<()> {
+    write_sysctl(lab, host, "net/ipv4/ip_forward", "1")?;
+    write_sysctl(lab, host, "net/ipv6/conf/all/forwarding", "1")
 }
 
 /// The peer's way to a terminal.
