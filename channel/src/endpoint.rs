@@ -29,7 +29,7 @@ pub struct Settings {
     pub epoch_lifetime: Duration,
 }
 
-/// One end of a channel. Idle, it takes less than 1 KB.
+/// One end of a channel. Idle, it takes about 1 KB.
 pub struct Endpoint {
     pub(crate) settings: Settings,
     pub(crate) state: State,
