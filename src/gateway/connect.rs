@@ -185,11 +185,7 @@ impl Gateway {
 
     /// Judges a resolved address: neither the gateway itself, nor another terminal, nor a closed network.
     pub(super) fn check_address(&self, address: IpAddr) -> Result<(), Error> {
-        self.guard.check(address)?;
-        if self.terminals.at(address.to_canonical()).is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(Reason::FORBIDDEN_ADDRESS, "the peer's address belongs to a terminal"))
+        self.guard.check(address, |address| !self.terminals.at(address).is_empty())
     }
 
     /// Two terminals behind one address cannot use the same port to the same peer: nobody could tell
@@ -198,7 +194,8 @@ impl Gateway {
         let addresses = self.terminals.get(id).map(|terminal| terminal.addresses()).unwrap_or_default();
         let neighbours = addresses.iter().flat_map(|address| self.terminals.at(*address));
         let taken = neighbours.filter(|other| *other != id).any(|other| self.offers.expects(other, port, peer));
-        let running = self.flows.values().any(|flow| flow.uses(&addresses, port, peer));
+        let connection = |address: &IpAddr| (SocketAddr::new(*address, port), peer);
+        let running = addresses.iter().any(|address| self.connections.contains(&connection(address)));
         if taken || running {
             return Err(Error::new(Reason::SOURCE_PORT_IN_USE, "connect from another source port"));
         }

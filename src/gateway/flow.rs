@@ -1,7 +1,7 @@
 //! One TCP connection of a terminal, from its opening to the hand-over: the peer is connected, the
 //! handshake runs step by step on workers, then the keys leave and the gateway steps out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ impl Gateway {
                     crypto_time: Duration::ZERO,
                     phase: Phase::Connecting,
                 };
+                self.connections.insert((flow.local, flow.remote));
                 self.flows.insert(id, flow);
                 self.outputs.push_back(Output::ConnectPeer(id));
             }
@@ -256,6 +257,7 @@ impl Gateway {
         let flow = self.flows.remove(&id)?;
         self.timers.set(Timer::Flow(id), None);
         self.by_session.remove(&flow.session);
+        self.connections.remove(&(flow.local, flow.remote));
         self.forget_delivery(now, id);
         match flow.phase {
             Phase::Delivered => self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1),
@@ -275,13 +277,6 @@ impl Gateway {
 
     pub(super) fn count_handshake(&mut self, failure: Option<Reason>) {
         self.stats.handshake(HandshakeKind { protocol: "tls1.3", role: "client", failure });
-    }
-}
-
-impl Flow {
-    /// Whether this connection has one of `addresses` and `port` at its near end and `peer` at the other.
-    pub(super) fn uses(&self, addresses: &[IpAddr], port: u16, peer: SocketAddr) -> bool {
-        self.local.port() == port && self.remote == peer && addresses.contains(&self.local.ip())
     }
 }
 

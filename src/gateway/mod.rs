@@ -264,6 +264,8 @@ pub struct Gateway {
     offers: Offers,
     flows: BTreeMap<FlowId, Flow>,
     by_session: BTreeMap<SessionId, FlowId>,
+    /// The terminal's and the peer's end of every flow.
+    connections: BTreeSet<(SocketAddr, SocketAddr)>,
     /// Flows before their keys were acknowledged: what the quotas count beside the offers.
     pending_flows: usize,
     deliveries: BTreeMap<(TerminalId, RequestId), FlowId>,
@@ -301,6 +303,7 @@ impl Gateway {
             offers: Offers::default(),
             flows: BTreeMap::new(),
             by_session: BTreeMap::new(),
+            connections: BTreeSet::new(),
             pending_flows: 0,
             deliveries: BTreeMap::new(),
             tickets: BTreeMap::new(),

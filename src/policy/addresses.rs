@@ -1,7 +1,7 @@
 //! Where no terminal may be led, whatever a name resolves to. Asked with the *resolved* address, so
 //! that a hostile or broken resolver cannot turn the gateway against itself or its own network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use keyferry_parsers::messages::Reason;
@@ -15,8 +15,6 @@ pub struct AddressGuard {
     closed: Vec<Network>,
     gateway: BTreeSet<IpAddr>,
     terminal_networks: Vec<Network>,
-    /// How many terminals hold each address: some share one.
-    terminals: BTreeMap<IpAddr, u32>,
 }
 
 impl AddressGuard {
@@ -35,37 +33,22 @@ impl AddressGuard {
         self.terminal_networks = networks.into_iter().collect();
     }
 
-    /// Notes that a terminal has `address`. To be undone once by [`Self::remove_terminal`].
-    pub fn add_terminal(&mut self, address: IpAddr) {
-        let holders = self.terminals.entry(address).or_default();
-        *holders = holders.saturating_add(1);
-    }
-
-    /// Notes that a terminal no longer has `address`.
-    pub fn remove_terminal(&mut self, address: IpAddr) {
-        if let Some(holders) = self.terminals.get_mut(&address) {
-            *holders = holders.saturating_sub(1);
-            if *holders == 0 {
-                self.terminals.remove(&address);
-            }
-        }
-    }
-
     /// Refuses with `FORBIDDEN_ADDRESS` what no terminal may reach. An IPv6 address that stands for
-    /// an IPv4 one (mapped, 6to4, NAT64, Teredo) is judged as both.
-    pub fn check(&self, address: IpAddr) -> Result<(), Error> {
-        self.check_as_written(address)?;
+    /// an IPv4 one (mapped, 6to4, NAT64, Teredo) is judged as both. `is_terminal` says whose addresses are
+    /// terminals' now.
+    pub fn check(&self, address: IpAddr, is_terminal: impl Fn(IpAddr) -> bool) -> Result<(), Error> {
+        self.check_as_written(address, &is_terminal)?;
         match address {
-            IpAddr::V6(v6) => embedded(v6).try_for_each(|inner| self.check_as_written(inner.into())),
+            IpAddr::V6(v6) => embedded(v6).try_for_each(|inner| self.check_as_written(inner.into(), &is_terminal)),
             IpAddr::V4(_) => Ok(()),
         }
     }
 
-    fn check_as_written(&self, address: IpAddr) -> Result<(), Error> {
+    fn check_as_written(&self, address: IpAddr, is_terminal: &impl Fn(IpAddr) -> bool) -> Result<(), Error> {
         let why = special(address)
             .map(str::to_owned)
             .or_else(|| self.gateway.contains(&address).then(|| "the gateway's own address".to_owned()))
-            .or_else(|| self.terminals.contains_key(&address).then(|| "the address of a terminal".to_owned()))
+            .or_else(|| is_terminal(address).then(|| "the address of a terminal".to_owned()))
             .or_else(|| find(&self.terminal_networks, address).map(|n| format!("in the terminals' network {n}")))
             .or_else(|| find(&self.closed, address).map(|n| format!("in the closed network {n} ([network] closed)")));
         match why {
@@ -154,12 +137,12 @@ mod tests {
         let mut guard = AddressGuard::new(vec!["192.168.77.0/24".parse().unwrap(), "fd99::/16".parse().unwrap()]);
         guard.set_gateway(["10.7.1.1".parse().unwrap(), "fd07:1::1".parse().unwrap()]);
         guard.set_terminal_networks(["10.7.1.0/24".parse().unwrap(), "fd07:1::/64".parse().unwrap()]);
-        guard.add_terminal("172.16.5.5".parse().unwrap());
         guard
     }
 
     fn refused(guard: &AddressGuard, text: &str) -> bool {
-        match guard.check(text.parse().unwrap()) {
+        let terminal: IpAddr = "172.16.5.5".parse().unwrap();
+        match guard.check(text.parse().unwrap(), |address| address == terminal) {
             Ok(()) => false,
             Err(error) => {
                 assert_eq!(error.reason, Reason::FORBIDDEN_ADDRESS, "{text}");
@@ -234,19 +217,5 @@ mod tests {
         ] {
             assert!(!refused(&guard(), address), "{address}");
         }
-    }
-
-    #[test]
-    fn a_shared_address_stays_closed_until_its_last_terminal_leaves() {
-        let mut guard = AddressGuard::default();
-        let address: IpAddr = "172.16.9.9".parse().unwrap();
-        guard.add_terminal(address);
-        guard.add_terminal(address);
-        guard.remove_terminal(address);
-        assert!(guard.check(address).is_err());
-        guard.remove_terminal(address);
-        assert!(guard.check(address).is_ok());
-        guard.remove_terminal(address);
-        assert!(guard.check(address).is_ok());
     }
 }
