@@ -1,9 +1,11 @@
 //! What the operator wrote, checked and turned into the values of each module. Every mistake is found in
 //! one pass, with its line and a remedy; see [`load`].
 
+mod algorithms;
 mod finding;
 mod peers;
 mod section;
+mod services;
 mod settings;
 mod trust;
 
@@ -12,17 +14,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyferry_channel::Id;
+use toml::Spanned;
 use toml::de::DeTable;
 
 pub use finding::{Finding, Severity};
 
 use crate::daemon::Plan;
 use crate::gateway::Settings;
-use crate::io::files;
 use crate::io::path::Rules;
+use crate::io::revocation::RevocationFiles;
+use crate::io::{files, signer};
 use crate::policy::{self, AddressGuard, Policy};
 use finding::Report;
 use section::Section;
+use trust::NamedTrust;
 
 /// Where the configuration is looked for unless the operator says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/keyferry/keyferry.toml";
@@ -35,14 +40,18 @@ pub struct Config {
     pub file: PathBuf,
     /// `[gateway]`.
     pub gateway: Gateway,
+    /// `[signer]`, where the private keys are with a process of its own.
+    pub signer: Option<signer::Service>,
     /// `[network]`.
     pub network: Network,
     /// `[channel]`.
     pub channel: Channel,
     /// `[limits]`.
     pub limits: Limits,
-    /// `[[peer]]` and `[trust.*]`, with revision 1.
+    /// `[[peer]]`, `[[service]]` and `[trust.*]`, with revision 1.
     pub policy: Policy,
+    /// Where the revocation lists of each trust are read again when they change.
+    pub revocation_lists: Vec<RevocationFiles>,
 }
 
 /// The gateway itself and its files.
@@ -67,6 +76,8 @@ pub struct Network {
     pub closed: Vec<policy::Network>,
     /// The local TCP port that intercepted connections are diverted to.
     pub intercept_port: u16,
+    /// The local TCP port that connections to terminals' services are diverted to.
+    pub service_port: u16,
     /// The routing table, and packet mark, of intercepted connections.
     pub routing_table: u32,
 }
@@ -126,10 +137,12 @@ impl Config {
                 pending: self.limits.pending as usize,
             },
             policy: self.policy.clone(),
+            revocation_lists: self.revocation_lists.clone(),
             closed: self.network.closed.clone(),
             rules: Rules {
                 terminal_interfaces: self.network.terminal_interfaces.clone(),
                 intercept_port: self.network.intercept_port,
+                service_port: self.network.service_port,
                 routing_table: self.network.routing_table,
                 channel_ports: self.channel.listen.iter().map(SocketAddr::port).collect(),
             },
@@ -137,6 +150,7 @@ impl Config {
             state_directory: self.gateway.state_directory.clone(),
             key_file: self.gateway.key_file.clone(),
             admin_socket: self.gateway.admin_socket.clone(),
+            signer: self.signer.as_ref().map(|signer| signer.socket.clone()),
             workers: self.limits.workers as usize,
         }
     }
@@ -164,26 +178,61 @@ pub enum Host {
 /// # Errors
 /// Only where the file itself cannot be read; what is wrong *in* it is among the findings.
 pub fn load(file: &Path, now: u64, host: Host) -> std::io::Result<Checked> {
-    let source = String::from_utf8(files::read(file, LONGEST)?)
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
-    Ok(check(file, &source, now, host))
+    Ok(check(file, &text_of(file)?, now, host))
+}
+
+fn text_of(file: &Path) -> std::io::Result<String> {
+    String::from_utf8(files::read(file, LONGEST)?)
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// What came of reading a signer's configuration.
+pub struct CheckedSigner {
+    /// `[signer]`, unless there are mistakes.
+    pub signer: Option<signer::Service>,
+    /// Mistakes and warnings in the order of their lines.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads `[signer]` of a file. What else is in it is the gateway's, and not judged.
+///
+/// # Errors
+/// Only where the file itself cannot be read.
+pub fn load_signer(file: &Path) -> std::io::Result<CheckedSigner> {
+    let source = text_of(file)?;
+    let report = Report::new(file, &source);
+    let (document, errors) = parse(&report, &source);
+    let section = Section::document(&report, &document).child("signer");
+    let surroundings = Surroundings { directory: file.parent().unwrap_or(Path::new("")), now: 0, host: Host::Other };
+    let signer = settings::signer(&section, &surroundings);
+    if signer.is_none() && !errors {
+        report.mistake(&(0..0), "signer", "there is no [signer] in this file", "add a line [signer]");
+    }
+    let signer = signer.filter(|_| !report.has_mistakes());
+    Ok(CheckedSigner { signer, findings: report.into_findings() })
 }
 
 /// Checks the text of a configuration file; see [`load`].
 pub fn check(file: &Path, source: &str, now: u64, host: Host) -> Checked {
     let report = Report::new(file, source);
-    let (document, errors) = DeTable::parse_recoverable(source);
-    for error in &errors {
-        report.mistake(&error.span().unwrap_or(0..0), "", error.message(), "correct the TOML syntax here");
-    }
+    let (document, has_errors) = parse(&report, source);
     // What the parser made up to carry on after a syntax error would only cause mistakes of its own.
-    let config = errors.is_empty().then(|| {
+    let config = (!has_errors).then(|| {
         let document = Section::document(&report, &document);
         let surroundings = Surroundings { directory: file.parent().unwrap_or(Path::new("")), now, host };
         read(file, &document, &surroundings)
     });
     let config = config.flatten().filter(|_| !report.has_mistakes());
     Checked { config, findings: report.into_findings() }
+}
+
+/// Reports mistakes in the syntax, and tells whether there are any.
+fn parse<'a>(report: &Report<'_>, source: &'a str) -> (Spanned<DeTable<'a>>, bool) {
+    let (document, errors) = DeTable::parse_recoverable(source);
+    for error in &errors {
+        report.mistake(&error.span().unwrap_or(0..0), "", error.message(), "correct the TOML syntax here");
+    }
+    (document, !errors.is_empty())
 }
 
 /// What the meaning of a file depends on besides its text.
@@ -196,6 +245,7 @@ struct Surroundings<'a> {
 /// Reads every section, even after a mistake in one, so that all are reported.
 fn read(file: &Path, document: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
     let gateway = settings::gateway(&document.child("gateway"), surroundings);
+    let signer = settings::signer(&document.child("signer"), surroundings);
     let network = settings::network(&document.child("network"), surroundings);
     let channel = settings::channel(&document.child("channel"));
     let limits = settings::limits(&document.child("limits"));
@@ -203,14 +253,18 @@ fn read(file: &Path, document: &Section<'_>, surroundings: &Surroundings<'_>) ->
     let closed = network.as_ref().map(|network| network.closed.clone()).unwrap_or_default();
     let mut guard = AddressGuard::new(closed);
     guard.set_gateway(channel.iter().flat_map(|channel| &channel.listen).map(SocketAddr::ip));
-    let rules = peers::read_all(document, &trusts, &guard);
+    let services = services::read_all(document, &trusts);
+    let rules = peers::read_all(document, &trusts, &services, &guard);
+    let revocation_lists = trusts.iter().flat_map(NamedTrust::revocation_lists).collect();
     document.finish();
     Some(Config {
         file: file.to_owned(),
         gateway: gateway?,
+        signer,
         network: network?,
         channel: channel?,
         limits,
-        policy: Policy::new(1, rules),
+        policy: Policy::new(1, rules).with_services(services),
+        revocation_lists,
     })
 }

@@ -20,11 +20,13 @@ use crate::io::clock::Clock;
 use crate::io::path::{Binding, Command, Connection, Connections, Flows, Relay, Rules};
 use crate::io::persist::{Persister, Write};
 use crate::io::resolver::Resolver;
+use crate::io::revocation::{RevocationFiles, RevocationWatch};
+use crate::io::signer::Keys;
 use crate::io::store::Store;
 use crate::io::udp::Channel;
 use crate::io::workers::Workers;
 use crate::io::{harden, host, keylog::KeyLogFile};
-use crate::policy::{AddressGuard, Network, Policy};
+use crate::policy::{AddressGuard, Network, Policy, TerminalRef};
 use crate::terminals::{TerminalId, TerminalRecord};
 use crate::tls::KeyLog;
 
@@ -40,6 +42,8 @@ pub struct Plan {
     pub policy: Policy,
     /// Networks no terminal may reach.
     pub closed: Vec<Network>,
+    /// Where the revocation lists are that `policy` was made with.
+    pub revocation_lists: Vec<RevocationFiles>,
     /// What the kernel is told.
     pub rules: Rules,
     /// Where the channel listens.
@@ -50,6 +54,8 @@ pub struct Plan {
     pub key_file: PathBuf,
     /// The operator's socket.
     pub admin_socket: PathBuf,
+    /// The socket of the process that has the private keys; None: this one has them.
+    pub signer: Option<PathBuf>,
     /// Worker threads; 0: one for each core.
     pub workers: usize,
 }
@@ -82,9 +88,14 @@ struct Driver {
     gateway: Gateway,
     clock: Clock,
     rules: Rules,
+    /// For the packet rules: which ports of which terminals are served.
+    policy: Policy,
+    revocation: RevocationWatch,
     /// What a new terminal is told of us.
     contact: Contact,
     store: Arc<Mutex<Store>>,
+    /// Where the terminals' private keys are.
+    keys: Keys,
     records: BTreeMap<TerminalId, TerminalRecord>,
     channel: Channel,
     flows: Flows<Relay>,
@@ -104,16 +115,22 @@ impl Driver {
         let mut store = Store::open(&plan.state_directory, &plan.key_file)?;
         let admitted = admitted(&mut store)?;
         let Plan { settings, policy, closed, rules, .. } = plan;
+        let revocation = RevocationWatch::new(plan.revocation_lists);
         let gateway_id = settings.gateway_id;
         let guard = AddressGuard::new(closed);
-        let mut gateway = Gateway::new(settings, policy, guard, key_log(options)?, system_random())?;
-        let bindings: Vec<Binding> = admitted.iter().flat_map(|(record, _)| configured_bindings(record)).collect();
+        let mut gateway = Gateway::new(settings, policy.clone(), guard, key_log(options)?, system_random())?;
+        let bindings: Vec<Binding> =
+            admitted.iter().flat_map(|(record, _)| configured_bindings(&policy, record)).collect();
         rules.install(&bindings)?;
+        let keys = Keys::new(plan.signer.as_deref(), clock);
+        gateway.set_signer(keys.signer());
         look_at_host(&mut gateway, &rules);
 
         let (input_sender, inputs) = mpsc::channel(QUEUE);
-        let connections = Connections::listen(rules.intercept_port)
-            .map_err(|error| failed(&format!("the intercept port {}", rules.intercept_port), &error))?;
+        let service_port = Some(rules.service_port).filter(|_| !policy.services().is_empty());
+        let connections = Connections::listen(rules.intercept_port, service_port).map_err(|error| {
+            failed(&format!("the ports {} and {}", rules.intercept_port, rules.service_port), &error)
+        })?;
         let channel =
             Channel::open(&plan.channel, &input_sender).await.map_err(|error| failed("the channel", &error))?;
         let (call_sender, calls) = mpsc::channel(16);
@@ -124,6 +141,8 @@ impl Driver {
             gateway,
             clock,
             rules,
+            policy,
+            revocation,
             contact: Contact { gateway_id, listen: plan.channel },
             records: BTreeMap::new(),
             flows: Flows::new(Relay, input_sender.clone()),
@@ -132,6 +151,7 @@ impl Driver {
             persister: Persister::start(Arc::clone(&store), input_sender.clone())
                 .map_err(|error| failed("the store's thread", &error))?,
             store,
+            keys,
             channel,
             resolver: Resolver::new(input_sender),
             inputs,
@@ -139,7 +159,9 @@ impl Driver {
             calls,
         };
         for (record, state) in admitted {
+            let id = record.id.clone();
             driver.admit(record, state);
+            driver.bring_credentials(&id);
         }
         tracing::info!(
             terminals = driver.records.len(),
@@ -187,12 +209,15 @@ impl Driver {
 
     fn look_at_host(&mut self) {
         look_at_host(&mut self.gateway, &self.rules);
+        for (trust, lists) in self.revocation.changed() {
+            self.tell(Input::RevocationLists { trust, lists });
+        }
         if self.rules.are_installed() {
             return;
         }
         tracing::error!("the packet rules were removed, and terminals could speak in the clear; putting them back");
         let bindings: Vec<Binding> =
-            self.gateway.bindings().map(|(record, address)| Binding::of(record, address)).collect();
+            self.gateway.bindings().map(|(record, address)| binding(&self.policy, record, address)).collect();
         match self.rules.install(&bindings) {
             Ok(()) => self.gateway.rules_were_restored(),
             Err(error) => tracing::error!(%error, "the packet rules cannot be put back"),
@@ -215,6 +240,7 @@ impl Driver {
                 Output::Resolve { lookup, name } => self.resolver.resolve(lookup, name),
                 Output::Persist { ticket, kid, state } => self.persister.write(Write { ticket, kid, state }),
                 Output::ConnectPeer(flow) => self.flows.tell(flow, Command::ConnectPeer),
+                Output::ConnectTerminal(flow) => self.flows.tell(flow, Command::ConnectTerminal),
                 Output::ReadPeer(flow) => self.flows.tell(flow, Command::ReadPeer),
                 Output::WritePeer { flow, bytes } => self.flows.tell(flow, Command::WritePeer(bytes)),
                 Output::Open(flow) => self.flows.tell(flow, Command::Open),
@@ -235,7 +261,7 @@ impl Driver {
     /// learnt rarely.
     fn rebind(&self, terminal: &TerminalId, address: IpAddr, change: fn(&Rules, &Binding) -> Result<(), Error>) {
         let Some(record) = self.records.get(terminal) else { return };
-        if let Err(error) = change(&self.rules, &Binding::of(record, address)) {
+        if let Err(error) = change(&self.rules, &binding(&self.policy, record, address)) {
             tracing::error!(%terminal, %error, "the packet rules could not be changed");
         }
     }
@@ -278,8 +304,13 @@ fn admitted(store: &mut Store) -> Result<Vec<(TerminalRecord, State)>, Error> {
     Ok(admitted)
 }
 
-fn configured_bindings(record: &TerminalRecord) -> impl Iterator<Item = Binding> {
-    record.addresses.iter().map(|address| Binding::of(record, *address))
+fn configured_bindings(policy: &Policy, record: &TerminalRecord) -> Vec<Binding> {
+    record.addresses.iter().map(|address| binding(policy, record, *address)).collect()
+}
+
+fn binding(policy: &Policy, record: &TerminalRecord, address: IpAddr) -> Binding {
+    let terminal = TerminalRef { id: record.id.as_str(), group: record.group.as_deref() };
+    Binding::of(record, address, policy.served_ports(&terminal))
 }
 
 fn look_at_host(gateway: &mut Gateway, rules: &Rules) {

@@ -11,6 +11,7 @@
 //! gateway   sans-IO heart: admission, offers, flows, hand-over
 //! tls  terminals
 //! policy    who may talk to whom, and what the other must prove
+//! signer    who a terminal is, and what is signed in its name
 //! crypto    one facade over the libraries
 //! stats  error  hex
 //! ```
@@ -25,6 +26,7 @@ pub mod error;
 pub mod gateway;
 pub mod hex;
 pub mod policy;
+pub mod signer;
 pub mod stats;
 pub mod terminals;
 pub mod tls;

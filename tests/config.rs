@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyferry::config::{Checked, Finding, Host, Severity, check, load};
+use keyferry::config::{Checked, Finding, Host, Severity, check, load, load_signer};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
@@ -92,7 +92,8 @@ fn the_example_is_sound() {
     assert_eq!((rule.name.as_str(), rule.ports.as_slice()), ("server.example", [443].as_slice()));
     assert_eq!(rule.trust.anchors.len(), 1);
     assert_eq!(rule.key_exchange.len(), 4);
-    assert_eq!(rule.cipher_suites.len(), 3);
+    assert_eq!(rule.cipher_suites.len(), 9);
+    assert_eq!(config.policy.services()[0].ports, [443]);
 }
 
 #[test]
@@ -307,6 +308,68 @@ fn algorithms_are_named_as_the_registries_do() {
         "is not supported",
         "TLS_AES_128_GCM_SHA256",
     );
+    expect(&with(r#"tls_versions = ["1.1"]"#), "peer.tls_versions", "not spoken here", "1.2");
+    expect(&with("tls_versions = []"), "peer.tls_versions", "nothing could be spoken", "remove the line");
+    let left_out = "tls_versions = [\"1.3\"]\ncipher_suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]";
+    expect(&with(left_out), "peer.cipher_suites", "leaves out", "TLS_AES");
+}
+
+#[test]
+fn a_rule_for_one_version_offers_no_suite_of_the_other() {
+    for (version, suites) in [("1.3", 3), ("1.2", 6)] {
+        let source =
+            MINIMAL.replace("trust = \"plant\"", &format!("trust = \"plant\"\ntls_versions = [\"{version}\"]"));
+        let config = checked(&directory(), &source).config.unwrap();
+        assert_eq!(config.policy.rules()[0].cipher_suites.len(), suites, "{version}");
+    }
+}
+
+const SERVICE: &str = "\n[[service]]\nterminals = [\"meter-1\"]\nports = [443]\nclients = \"plant\"\n";
+
+/// The one mistake in a service with another line in place of `line`.
+fn service_mistake(line: &str, replacement: &str) -> Finding {
+    assert!(SERVICE.contains(line), "{line}");
+    let mut found = findings(&(MINIMAL.to_owned() + &SERVICE.replacen(line, replacement, 1)));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn a_service_without_mistakes_is_taken_whole() {
+    let source = MINIMAL.to_owned()
+        + SERVICE
+        + "client_names = [\"Scada.example\", \"Ops@Plant.Example\", \"urn:Plant:1\", \"FD07::1\"]\npeers = [\"10.7.2.0/24\"]\nnames = [\"Meter.example.\"]\nalpn = [\"h2\"]\n";
+    let config = checked(&directory(), &source).config.unwrap();
+    let service = &config.policy.services()[0];
+    assert_eq!(service.client_names, ["scada.example", "Ops@plant.example", "urn:Plant:1", "fd07::1"]);
+    assert_eq!(service.names, ["meter.example"]);
+    assert!(service.admits("10.7.2.9".parse().unwrap()) && !service.admits("10.7.3.9".parse().unwrap()));
+    assert_eq!(service.clients.as_ref().unwrap().name, "plant");
+    assert_eq!(service.cipher_suites.len(), 9);
+}
+
+#[test]
+fn mistakes_in_a_service_are_explained() {
+    let plant = "clients = \"plant\"";
+    expect(&service_mistake("ports = [443]", "ports = []"), "service.ports", "allows nothing", "ports = [443]");
+    expect(&service_mistake("terminals = [\"meter-1\"]\n", ""), "service.terminals", "is missing", "meter-1");
+    expect(&service_mistake(plant, "clients = \"plan\""), "service.clients", "no [trust.plan]", "did you mean");
+    expect(&service_mistake(plant, "client_names = [\"x\"]"), "service.client_names", "prove nothing", "clients = ");
+    let wildcard = "clients = \"plant\"\nclient_names = [\"*.example\"]";
+    expect(&service_mistake(plant, wildcard), "service.client_names", "wildcards", "subjectAltName");
+    expect(&service_mistake(plant, "client = \"plant\""), "service.client", "knows no `client`", "`clients`");
+    expect(&service_mistake(plant, "peers = [\"10.7.2.1/24\"]"), "service.peers", "bits behind", "10.7.2.0/24");
+    let hidden = format!("{plant}\n[[service]]\nterminals = [\"meter-1\"]\nports = [443]\n");
+    expect(&service_mistake(plant, &hidden), "service.ports", "already decides", "move the narrower");
+}
+
+#[test]
+fn revocation_lists_that_say_nothing_are_refused() {
+    let anchors = r#"anchors = ["plant-ca.pem"]"#;
+    let with = |line: &str| mistake(anchors, &format!("{anchors}\n{line}"));
+    expect(&with("crls = [\"absent.crl\"]"), "trust.plant.crls", "cannot be read", "revocation list");
+    expect(&with("crls = [\"plant-ca.pem\"]"), "trust.plant.crls", "no -----BEGIN X509 CRL", "revocation list");
+    expect(&with("revocation = \"none\""), "trust.plant.revocation", "not a way", "end-entity");
 }
 
 #[test]
@@ -330,8 +393,55 @@ fn doubtful_settings_are_warned_about_and_allowed() {
     let found = findings(&source);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.iter().all(|finding| finding.severity == Severity::Warning));
-    expect(&found[0], "trust.spare", "no [[peer]] uses", "remove it");
+    expect(&found[0], "trust.spare", "no [[peer]] or [[service]] uses", "remove it");
     expect(&found[1], "gateway.key_file", "the directory it protects", "elsewhere");
+}
+
+#[test]
+fn a_signer_is_there_only_where_the_file_says_so() {
+    let directory = directory();
+    assert!(checked(&directory, MINIMAL).config.unwrap().signer.is_none());
+    let config = checked(&directory, &format!("[signer]\n{MINIMAL}")).config.unwrap();
+    assert_eq!(config.plan().signer.unwrap(), Path::new("/run/keyferry-signer/signer.sock"));
+    let signer = config.signer.unwrap();
+    assert_eq!(signer.state_directory, Path::new("/var/lib/keyferry-signer"));
+    assert_eq!(signer.key_file, Path::new("/etc/keyferry-signer/store.key"));
+    assert_eq!(signer.gateway_user, "root");
+}
+
+#[test]
+fn mistakes_in_the_signers_section_are_explained() {
+    let of = |lines: &str| {
+        let mut found = findings(&format!("[signer]\n{lines}\n{MINIMAL}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    };
+    expect(&of("sockets = \"x\""), "signer.sockets", "knows no", "did you mean `socket`");
+    expect(&of("gateway_user = \"a b\""), "signer.gateway_user", "cannot be a user", "the name or the number");
+    expect(&of("socket = \"\""), "signer.socket", "cannot be empty", "name a file");
+    let doubtful = of("state_directory = \"/var/lib/s\"\nkey_file = \"/var/lib/s/key\"");
+    assert_eq!(doubtful.severity, Severity::Warning);
+    assert_eq!(doubtful.key, "signer.key_file");
+}
+
+/// `keyferry signer` reads its own section alone: the rest may be missing, or for the gateway.
+#[test]
+fn the_signer_reads_its_own_section_alone() {
+    let directory = directory();
+    let read = |source: &str| {
+        let path = directory.path().join("signer.toml");
+        std::fs::write(&path, source).unwrap();
+        load_signer(&path).unwrap()
+    };
+    let service = read("[signer]\nsocket = \"run/s.sock\"\ngateway_user = \"990\"\n").signer.unwrap();
+    assert_eq!(service.socket, directory.path().join("run/s.sock"));
+    assert_eq!(service.gateway_user, "990");
+    assert!(read(&format!("[signer]\n{MINIMAL}\nnonsense = 1")).signer.is_some());
+    let missing = read(MINIMAL);
+    assert!(missing.signer.is_none());
+    expect(&missing.findings[0], "signer", "there is no [signer]", "[signer]");
+    assert!(read("[signer]\ngateway_user = 7").signer.is_none());
+    assert!(read("[signer").signer.is_none());
 }
 
 #[test]

@@ -118,13 +118,37 @@ fn a_newer_schema_is_refused_untouched() {
     let meta: TableDefinition<&str, u64> = TableDefinition::new("meta");
     let database = redb::Database::open(place.database()).unwrap();
     let transaction = database.begin_write().unwrap();
-    assert_eq!(transaction.open_table(meta).unwrap().insert("schema", 2).unwrap().unwrap().value(), 1);
+    assert_eq!(transaction.open_table(meta).unwrap().insert("schema", 3).unwrap().unwrap().value(), 2);
     transaction.commit().unwrap();
     drop(database);
     let before = [place.database(), place.state().join("channel.slots")].map(|file| fs::read(file).unwrap());
-    place.refused("schema 2");
+    place.refused("schema 3");
     let after = [place.database(), place.state().join("channel.slots")].map(|file| fs::read(file).unwrap());
     assert!(before == after);
+}
+
+/// Schema 1 had no certificates.
+#[test]
+fn a_store_of_the_first_schema_is_upgraded_and_keeps_its_terminals() {
+    let place = Place::new();
+    let enrolled = add(&mut place.open().unwrap(), "meter-1");
+    let database = redb::Database::open(place.database()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let credentials: TableDefinition<&str, &[u8]> = TableDefinition::new("credentials");
+    assert!(transaction.delete_table(credentials).unwrap());
+    let meta: TableDefinition<&str, u64> = TableDefinition::new("meta");
+    transaction.open_table(meta).unwrap().insert("schema", 1).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let mut store = place.open().unwrap();
+    assert_eq!(store.terminals().unwrap(), std::slice::from_ref(&enrolled.record));
+    assert!(store.channel(enrolled.record.kid).unwrap().is_some());
+    assert!(store.credentials().unwrap().is_empty());
+    drop(store);
+    let database = redb::Database::open(place.database()).unwrap();
+    let read = redb::ReadableDatabase::begin_read(&database).unwrap();
+    assert_eq!(read.open_table(meta).unwrap().get("schema").unwrap().unwrap().value(), 2);
 }
 
 #[test]

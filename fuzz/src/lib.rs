@@ -3,8 +3,10 @@
 //! The fuzz targets run them, and so does `parsers/tests/corpus.rs` over the committed corpus. Nothing may panic, and what
 //! parses is emitted so that it parses to the same again.
 
-use keyferry_parsers::messages::{Connect, ConnectAnswer, Echo, Failure, Handover, SessionPush};
-use keyferry_parsers::tls::{Alert, ContentType, Handshake, Record, RecordHeader};
+use keyferry_parsers::messages::{
+    Connect, ConnectAnswer, Echo, Failure, Handover, KxAnswer, KxRequest, Listen, ListenAnswer, SessionPush, Ticket,
+};
+use keyferry_parsers::tls::{Alert, ContentType, Handshake, ProtocolVersion, Record, RecordHeader};
 
 /// A TLS record, with the alert inside if it is one.
 pub fn tls_record(bytes: &[u8]) {
@@ -26,10 +28,19 @@ pub fn tls_record(bytes: &[u8]) {
     }
 }
 
-/// Handshake messages one after the other.
+/// Handshake messages of TLS 1.3 one after the other.
 pub fn tls_handshake(bytes: &[u8]) {
+    handshake_of(ProtocolVersion::TLS_1_3, bytes);
+}
+
+/// Handshake messages of TLS 1.2 one after the other.
+pub fn tls12_handshake(bytes: &[u8]) {
+    handshake_of(ProtocolVersion::TLS_1_2, bytes);
+}
+
+fn handshake_of(version: ProtocolVersion, bytes: &[u8]) {
     let mut rest = bytes;
-    while let Ok(Some((handshake, after))) = Handshake::next(rest) {
+    while let Ok(Some((handshake, after))) = Handshake::next_as(version, rest) {
         let mut emitted = Vec::new();
         handshake.message.emit(&mut emitted).expect("what was parsed fits");
         assert_eq!(emitted, handshake.raw);
@@ -37,7 +48,7 @@ pub fn tls_handshake(bytes: &[u8]) {
         rest = after;
     }
     // Alone, too: the messages that follow do not matter.
-    let _ = Handshake::parse(bytes);
+    let _ = Handshake::parse_as(version, bytes);
 }
 
 /// Every message of the channel, tried on the same bytes.
@@ -53,6 +64,22 @@ pub fn messages(bytes: &[u8]) {
     }
     if let Ok(message) = Echo::decode(bytes) {
         assert_eq!(Echo::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = Listen::decode(bytes) {
+        assert_eq!(Listen::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = ListenAnswer::decode(bytes) {
+        assert_eq!(ListenAnswer::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = Ticket::decode(bytes) {
+        assert_eq!(Ticket::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = KxRequest::decode(bytes) {
+        assert_eq!(KxRequest::decode(&message.encode()), Ok(message));
+    }
+    if let Ok(message) = KxAnswer::decode(bytes) {
+        assert_eq!(KxAnswer::decode_start(bytes).is_ok(), !message.needed.is_empty());
+        assert_eq!(KxAnswer::decode(&message.encode()), Ok(message));
     }
     // Hand-overs hold secrets and cannot be compared: their encodings are.
     if let Ok(message) = Handover::decode(bytes) {

@@ -11,16 +11,22 @@ mod cbor;
 mod connect;
 mod failure;
 mod handover;
+mod kx;
+mod listen;
 mod push;
 mod reason;
+mod ticket;
 
 use core::fmt;
 
 pub use connect::{Connect, ConnectAnswer, PeerName, Protocol};
 pub use failure::Failure;
-pub use handover::{Binding, Handover, Limits, ProofMethod, ProvedPeer, Secret};
+pub use handover::{Binding, Handover, Limits, ProofMethod, ProvedPeer, Role, Secret};
+pub use kx::{KxAnswer, KxRequest, Step};
+pub use listen::{Listen, ListenAnswer};
 pub use push::{Echo, SessionPush};
 pub use reason::Reason;
+pub use ticket::Ticket;
 
 /// A session's number, given by the gateway; unique for as long as the terminal may speak of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

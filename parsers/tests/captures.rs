@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use keyferry_parsers::tls::{
     AlertDescription, CipherSuite, Extension, Handshake, HandshakeType, Message, NamedGroup, ProtocolVersion, Record,
-    SignatureScheme,
+    SignatureScheme, tls12,
 };
 use keyferry_parsers::{Fault, tls::Alert};
 
@@ -24,19 +24,25 @@ fn all(folder: &str) -> Vec<(String, Vec<u8>)> {
     names.into_iter().map(|name| (name.clone(), read(&format!("{folder}/{name}")))).collect()
 }
 
+/// The folders of handshake messages and their versions.
+const HANDSHAKES: [(&str, ProtocolVersion); 2] =
+    [("handshake", ProtocolVersion::TLS_1_3), ("handshake-tls12", ProtocolVersion::TLS_1_2)];
+
 #[test]
 fn handshake_messages_are_emitted_byte_for_byte() {
-    let files = all("handshake");
-    assert_eq!(files.len(), 32);
-    for (name, bytes) in files {
-        let parsed = Handshake::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // The file's name ends in the name of the message.
-        assert!(name.trim_end_matches(".bin").ends_with(parsed.message.msg_type().name().unwrap()), "{name}");
-        assert!(!matches!(parsed.message, Message::Other { .. }), "{name}");
-        let mut emitted = Vec::new();
-        parsed.message.emit(&mut emitted).unwrap();
-        assert_eq!(emitted, bytes, "{name}");
-        assert_eq!(parsed.raw, bytes, "{name}");
+    for ((folder, version), expected) in HANDSHAKES.into_iter().zip([32, 26]) {
+        let files = all(folder);
+        assert_eq!(files.len(), expected);
+        for (name, bytes) in files {
+            let parsed = Handshake::parse_as(version, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            // The file's name ends in the name of the message.
+            assert!(name.trim_end_matches(".bin").ends_with(parsed.message.msg_type().name().unwrap()), "{name}");
+            assert!(!matches!(parsed.message, Message::Other { .. }), "{name}");
+            let mut emitted = Vec::new();
+            parsed.message.emit(&mut emitted).unwrap();
+            assert_eq!(emitted, bytes, "{name}");
+            assert_eq!(parsed.raw, bytes, "{name}");
+        }
     }
 }
 
@@ -54,11 +60,14 @@ fn records_are_emitted_byte_for_byte() {
 
 #[test]
 fn captured_messages_truncated_at_every_byte_are_refused_without_a_panic() {
-    for (name, bytes) in all("handshake") {
-        for length in 0..bytes.len() {
-            let cut = &bytes[..length];
-            assert_eq!(Handshake::parse(cut).map_err(|error| error.fault), Err(Fault::Truncated), "{name} {length}");
-            assert_eq!(Handshake::next(cut), Ok(None), "{name} {length}");
+    for (folder, version) in HANDSHAKES {
+        for (name, bytes) in all(folder) {
+            for length in 0..bytes.len() {
+                let cut = &bytes[..length];
+                let fault = Handshake::parse_as(version, cut).map_err(|error| error.fault);
+                assert_eq!(fault, Err(Fault::Truncated), "{name} {length}");
+                assert_eq!(Handshake::next_as(version, cut), Ok(None), "{name} {length}");
+            }
         }
     }
     for (name, bytes) in all("record") {
@@ -71,12 +80,14 @@ fn captured_messages_truncated_at_every_byte_are_refused_without_a_panic() {
 
 #[test]
 fn captured_messages_with_a_changed_byte_do_not_panic() {
-    for (_, bytes) in all("handshake") {
+    let files =
+        HANDSHAKES.into_iter().flat_map(|(folder, version)| all(folder).into_iter().map(move |file| (version, file)));
+    for (version, (_, bytes)) in files {
         let mut changed = bytes.clone();
         for (at, original) in bytes.iter().enumerate() {
             for value in [0, 0xff, original.wrapping_add(1)] {
                 changed[at] = value;
-                if let Ok(parsed) = Handshake::parse(&changed) {
+                if let Ok(parsed) = Handshake::parse_as(version, &changed) {
                     let mut emitted = Vec::new();
                     parsed.message.emit(&mut emitted).unwrap();
                     assert_eq!(emitted, changed);
@@ -170,6 +181,84 @@ fn the_server_s_flight_is_read_message_by_message() {
             HandshakeType::NEW_SESSION_TICKET,
         ]
     );
+}
+
+fn tls12_message(path: &str, use_it: impl FnOnce(Message<'_>)) {
+    let bytes = read(&format!("handshake-tls12/{path}"));
+    use_it(Handshake::parse_as(ProtocolVersion::TLS_1_2, &bytes).unwrap().message);
+}
+
+#[test]
+fn hellos_of_tls_1_2_say_what_protects_them() {
+    tls12_message("mtls-ecdsa.client.1-client_hello.bin", |message| {
+        let Message::ClientHello(hello) = message else { panic!("no ClientHello") };
+        let extensions = hello.extensions.unwrap();
+        assert!(extensions.contains(&Extension::ExtendedMasterSecret));
+        assert!(extensions.contains(&Extension::SessionTicket(&[])));
+        assert!(extensions.iter().any(|extension| matches!(extension, Extension::StatusRequest(_))));
+        assert!(hello.cipher_suites.contains(&CipherSuite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV));
+    });
+    tls12_message("mtls-ecdsa.server.1-server_hello.bin", |message| {
+        let Message::ServerHello(hello) = message else { panic!("no ServerHello") };
+        assert_eq!(hello.version(), ProtocolVersion::TLS_1_2);
+        let extensions = hello.extensions.unwrap();
+        for expected in [
+            Extension::ExtendedMasterSecret,
+            Extension::SessionTicket(&[]),
+            Extension::RenegotiationInfo(&[]),
+            Extension::StatusRequestAcknowledged,
+            Extension::ApplicationLayerProtocolNegotiation(vec![b"http/1.1"]),
+        ] {
+            assert!(extensions.contains(&expected), "{expected:?}");
+        }
+    });
+}
+
+#[test]
+fn a_server_key_exchange_names_group_and_signature() {
+    tls12_message("ecdhe-rsa-x25519.server.3-server_key_exchange.bin", |message| {
+        let Message::ServerKeyExchange(tls12::ServerKeyExchange::Ecdhe { params, algorithm, signature }) = message
+        else {
+            panic!("no ECDHE")
+        };
+        assert_eq!((params.named_curve, params.public.len()), (NamedGroup::X25519, 32));
+        assert_eq!((algorithm, signature.len()), (SignatureScheme::RSA_PSS_RSAE_SHA256, 512));
+    });
+    tls12_message("mtls-ecdsa.client.3-client_key_exchange.bin", |message| {
+        let Message::ClientKeyExchange(tls12::ClientKeyExchange::Ecdhe { public }) = message else {
+            panic!("no ECDHE")
+        };
+        assert_eq!(public.len(), 32);
+    });
+    tls12_message("rsakx.client.2-client_key_exchange.bin", |message| {
+        assert!(
+            matches!(message, Message::ClientKeyExchange(tls12::ClientKeyExchange::Other(body)) if body.len() == 514)
+        );
+    });
+}
+
+#[test]
+fn mutual_authentication_of_tls_1_2() {
+    tls12_message("mtls-ecdsa.server.5-certificate_request.bin", |message| {
+        let Message::CertificateRequest12(request) = message else { panic!("no CertificateRequest") };
+        assert!(request.certificate_types.contains(&tls12::ClientCertificateType::ECDSA_SIGN));
+        assert!(request.supported_signature_algorithms.contains(&SignatureScheme::ECDSA_SECP384R1_SHA384));
+        assert_eq!(request.certificate_authorities.len(), 1);
+    });
+    tls12_message("mtls-ecdsa.client.2-certificate.bin", |message| {
+        let Message::Certificate12(certificate) = message else { panic!("no Certificate") };
+        assert!(certificate.certificate_list.iter().all(|der| der[0] == 0x30));
+        assert_eq!(certificate.certificate_list.len(), 2);
+    });
+    tls12_message("mtls-ecdsa.client.4-certificate_verify.bin", |message| {
+        let Message::CertificateVerify(verify) = message else { panic!("no CertificateVerify") };
+        // Of a P-384 key: in TLS 1.2 the number says ECDSA and SHA-256, and leaves the curve open.
+        assert_eq!(verify.algorithm, SignatureScheme::ECDSA_SECP256R1_SHA256);
+    });
+    tls12_message("mtls-ecdsa.server.3-certificate_status.bin", |message| {
+        let Message::CertificateStatus(status) = message else { panic!("no CertificateStatus") };
+        assert_eq!((status.status_type, status.response[0]), (tls12::CertificateStatusType::OCSP, 0x30));
+    });
 }
 
 #[test]

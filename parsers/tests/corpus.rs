@@ -32,6 +32,11 @@ fn tls_handshake() {
 }
 
 #[test]
+fn tls12_handshake() {
+    replay("tls12_handshake", targets::tls12_handshake);
+}
+
+#[test]
 fn messages() {
     replay("messages", targets::messages);
 }

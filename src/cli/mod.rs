@@ -1,9 +1,11 @@
 //! What was typed: reads the command line, does it, and says what came of it in words, in JSON and in the
 //! exit code.
 
+mod certificate;
 mod check;
 mod logging;
 mod run;
+mod signer;
 mod stats;
 mod table;
 mod terminal;
@@ -38,7 +40,9 @@ enum Command {
     Check(check::Arguments),
     /// Show the figures of the running gateway.
     Stats(stats::Arguments),
-    /// Add, list, show and revoke terminals.
+    /// Run the process that has the terminals' private keys, in the foreground.
+    Signer(signer::Arguments),
+    /// Add, list, show and revoke terminals, and give them certificates.
     #[command(subcommand)]
     Terminal(terminal::Command),
     /// Close the terminals' interfaces without starting the gateway: for the boot, before the network is up.
@@ -121,6 +125,7 @@ fn execute(file: &Path, command: Command) -> Result<String, Failure> {
     match command {
         Command::Run(arguments) => run::execute(file, arguments),
         Command::Check(arguments) => check::execute(file, &arguments),
+        Command::Signer(arguments) => signer::execute(file, &arguments),
         Command::Stats(arguments) => stats::execute(&load(file)?, &arguments),
         Command::Terminal(command) => terminal::execute(&load(file)?, command),
         Command::Close => {
@@ -146,12 +151,15 @@ fn load_with_warnings(file: &Path) -> Result<(Config, Vec<Finding>), Failure> {
         .map_err(|error| unusable(format!("{}: {error}; name the configuration with --config FILE", file.display())))?;
     match checked.config {
         Some(config) => Ok((config, checked.findings)),
-        None => {
-            let mistakes = checked.findings.iter().filter(|finding| finding.severity == Severity::Mistake);
-            let lines: Vec<String> = mistakes.map(Finding::to_string).collect();
-            Err(unusable(format!("the configuration has mistakes\n{}", lines.join("\n"))))
-        }
+        None => Err(mistakes(&checked.findings)),
     }
+}
+
+fn mistakes(findings: &[Finding]) -> Failure {
+    let mistakes = findings.iter().filter(|finding| finding.severity == Severity::Mistake);
+    let lines: Vec<String> = mistakes.map(Finding::to_string).collect();
+    let text = format!("the configuration has mistakes\n{}", lines.join("\n"));
+    Failure { exit: Failure::CONFIGURATION, text }
 }
 
 fn completions(shell: clap_complete::Shell) -> String {

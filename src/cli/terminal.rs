@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::table::{aligned, date};
-use super::{Failure, json, warn};
+use super::{Failure, certificate, json, warn};
 use crate::config::Config;
 use crate::io::admin::{self, AdminRequest, AdminResponse, CallError, Contact, EnrolledTerminal, ShownTerminal};
 use crate::io::clock;
 use crate::io::files::PrivateFile;
+use crate::io::signer::RemoteSigner;
 use crate::io::store::Store;
 use crate::io::store::enrol::NewTerminal;
 
-/// Add, list, show and revoke terminals. With or without a running gateway.
+/// Add, list, show and revoke terminals, and give them certificates. With or without a running gateway.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Admit a terminal and make the file it is configured with.
@@ -33,6 +34,9 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give a terminal certificates of its own, list and remove them.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// End a terminal's rights, its sessions and its channel, at once and for good.
     Revoke {
         /// Its id.
@@ -94,6 +98,7 @@ pub(super) fn execute(config: &Config, command: Command) -> Result<String, Failu
             let shown = one(config, AdminRequest::TerminalShow { id })?;
             if as_json { json(&shown) } else { Ok(described(&shown)) }
         }
+        Command::Certificate(command) => certificate::execute(config, command),
         Command::Revoke { id, json: as_json } => {
             let shown = one(config, AdminRequest::TerminalRevoke { id: id.clone() })?;
             if as_json { json(&shown) } else { Ok(format!("terminal {id} is revoked\n")) }
@@ -175,12 +180,14 @@ fn one(config: &Config, request: AdminRequest) -> Result<ShownTerminal, Failure>
 }
 
 /// Asks the running gateway, or does it without one.
-fn ask(config: &Config, request: &AdminRequest) -> Result<AdminResponse, Failure> {
+pub(super) fn ask(config: &Config, request: &AdminRequest) -> Result<AdminResponse, Failure> {
     let response = match admin::call(&config.gateway.admin_socket, request) {
         Err(CallError::NotRunning(_)) => {
             let mut store = Store::open(&config.gateway.state_directory, &config.gateway.key_file)?;
             let contact = Contact { gateway_id: config.gateway.id, listen: config.channel.listen.clone() };
-            admin::operate(&mut store, &contact, request, clock::unix_seconds()).ok_or_else(unfitting)?
+            let response = admin::operate(&mut store, &contact, request, clock::unix_seconds());
+            forget_at_signer(config, request)?;
+            response.ok_or_else(unfitting)?
         }
         answered => answered?,
     };
@@ -190,7 +197,22 @@ fn ask(config: &Config, request: &AdminRequest) -> Result<AdminResponse, Failure
     }
 }
 
-fn unfitting() -> Failure {
+/// Without a gateway, somebody must tell the signer whose keys are not needed any more.
+fn forget_at_signer(config: &Config, request: &AdminRequest) -> Result<(), Failure> {
+    let (id, name) = match request {
+        AdminRequest::TerminalRevoke { id } => (id, None),
+        AdminRequest::CertificateRemove { id, name } => (id, Some(name.as_str())),
+        _ => return Ok(()),
+    };
+    let Some(signer) = &config.signer else { return Ok(()) };
+    RemoteSigner::new(&signer.socket).forget(id, name).map_err(|error| {
+        Failure::refused(format!(
+            "it is done, but the signer still has private keys of {id}: {error}; then repeat this"
+        ))
+    })
+}
+
+pub(super) fn unfitting() -> Failure {
     Failure::refused("the gateway gave an answer that does not fit; is it of another version?")
 }
 

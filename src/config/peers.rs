@@ -4,28 +4,23 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use keyferry_parsers::tls::{CipherSuite, NamedGroup};
-
+use super::algorithms::{self, Algorithms};
 use super::finding::nearest;
 use super::section::{Located, Mistake, Section};
 use super::settings::{no_duplicates, values};
 use super::trust::NamedTrust;
-use crate::policy::{AddressGuard, Rule, TerminalPattern, Trust};
+use crate::policy::{AddressGuard, Rule, Service, TerminalPattern, Trust};
 use crate::terminals::TerminalId;
 
-/// What the TLS engine can offer, best first; also the defaults.
-const GROUPS: [NamedGroup; 4] =
-    [NamedGroup::X25519_MLKEM768, NamedGroup::X25519, NamedGroup::SECP256R1, NamedGroup::SECP384R1];
-const SUITES: [CipherSuite; 3] = [
-    CipherSuite::TLS_AES_128_GCM_SHA256,
-    CipherSuite::TLS_AES_256_GCM_SHA384,
-    CipherSuite::TLS_CHACHA20_POLY1305_SHA256,
-];
-
 /// Thirty days: a device that never reconnects would outlive any revocation.
-const LONGEST_SESSION: u32 = 30 * 86_400;
+pub(super) const LONGEST_SESSION: u32 = 30 * 86_400;
 
-pub(super) fn read_all(document: &Section<'_>, trusts: &[NamedTrust], guard: &AddressGuard) -> Vec<Rule> {
+pub(super) fn read_all(
+    document: &Section<'_>,
+    trusts: &[NamedTrust],
+    services: &[Service],
+    guard: &AddressGuard,
+) -> Vec<Rule> {
     let sections = document.children("peer");
     let mut rules: Vec<(Rule, Range<usize>)> = Vec::new();
     for section in &sections {
@@ -37,11 +32,11 @@ pub(super) fn read_all(document: &Section<'_>, trusts: &[NamedTrust], guard: &Ad
         }
         rules.push((rule, section.span()));
     }
-    if sections.is_empty() {
+    if sections.is_empty() && services.is_empty() {
         let what = "there is no [[peer]], so every request of every terminal will be refused";
         document.warning(&(0..0), "peer", what, "add a [[peer]] with name, ports, terminals and trust");
     }
-    report_unused(document, trusts, &sections);
+    report_unused(document, trusts, &sections, services);
     rules.into_iter().map(|(rule, _)| rule).collect()
 }
 
@@ -57,8 +52,9 @@ fn read(section: &Section<'_>, trusts: &[NamedTrust], guard: &AddressGuard) -> O
     let alpn = section.parsed_list("alpn", alpn_protocol).unwrap_or_default();
     no_duplicates(section, "alpn", &alpn);
     let without_request = section.boolean("without_request", false);
-    let key_exchange = choice(section, "key_exchange", &GROUPS, NamedGroup::from_name);
-    let cipher_suites = choice(section, "cipher_suites", &SUITES, CipherSuite::from_name);
+    let Algorithms { key_exchange, cipher_suites } = algorithms::read(section);
+    let client_certificate = section.boolean("client_certificate", true);
+    let resumption = section.boolean("resumption", false);
     let session_seconds = section.integer("session_seconds", 60..=LONGEST_SESSION, 86_400);
     section.finish();
     let rule = Rule {
@@ -72,6 +68,8 @@ fn read(section: &Section<'_>, trusts: &[NamedTrust], guard: &AddressGuard) -> O
         key_exchange,
         cipher_suites,
         session_seconds,
+        client_certificate,
+        resumption,
     };
     if without_request && rule.pinned_addresses().is_empty() {
         let what = "a connection without a request shows only an address, and this peer has none";
@@ -115,18 +113,29 @@ fn covers_all(wide: &[TerminalPattern], narrow: &[TerminalPattern]) -> bool {
     wide.contains(&TerminalPattern::Any) || narrow.iter().all(|pattern| wide.contains(pattern))
 }
 
-fn report_unused(document: &Section<'_>, trusts: &[NamedTrust], peers: &[Section<'_>]) {
-    let used: Vec<String> =
-        peers.iter().filter_map(|peer| peer.parsed("trust", |text| Ok(text.to_owned()))).map(|t| t.value).collect();
+fn report_unused(document: &Section<'_>, trusts: &[NamedTrust], peers: &[Section<'_>], services: &[Service]) {
+    let by_peers = peers.iter().filter_map(|peer| peer.parsed("trust", |text| Ok(text.to_owned()))).map(|t| t.value);
+    let by_services = services.iter().filter_map(|service| service.clients.as_ref()).map(|trust| trust.name.clone());
+    let used: Vec<String> = by_peers.chain(by_services).collect();
     for trust in trusts.iter().filter(|trust| !used.contains(&trust.name.value)) {
         let name = &trust.name.value;
         let remedy = format!("write trust = \"{name}\" in a [[peer]], or remove it");
-        document.warning(&trust.name.span, &format!("trust.{name}"), "no [[peer]] uses this trust", remedy);
+        document.warning(
+            &trust.name.span,
+            &format!("trust.{name}"),
+            "no [[peer]] or [[service]] uses this trust",
+            remedy,
+        );
     }
 }
 
 /// A list that must be there and not be empty.
-fn filled<T>(section: &Section<'_>, key: &str, example: &str, list: Option<Vec<Located<T>>>) -> Vec<Located<T>> {
+pub(super) fn filled<T>(
+    section: &Section<'_>,
+    key: &str,
+    example: &str,
+    list: Option<Vec<Located<T>>>,
+) -> Vec<Located<T>> {
     section.require(key, example);
     if section.is_empty_list(key) {
         let what = format!("an empty `{key}` allows nothing");
@@ -135,41 +144,16 @@ fn filled<T>(section: &Section<'_>, key: &str, example: &str, list: Option<Vec<L
     list.unwrap_or_default()
 }
 
-/// A list of registry names in order of preference, all of them by default.
-fn choice<T: Copy + PartialEq + std::fmt::Display>(
-    section: &Section<'_>,
-    key: &str,
-    supported: &[T],
-    from_name: impl Fn(&str) -> Option<T>,
-) -> Vec<T> {
-    let names: Vec<String> = supported.iter().map(T::to_string).collect();
-    let list = section.parsed_list(key, |text| {
-        let known = from_name(text);
-        known.filter(|value| supported.contains(value)).ok_or_else(|| {
-            let what = if known.is_some() { "is not supported" } else { "is unknown" };
-            let remedy = match nearest(text, names.iter().map(String::as_str)) {
-                Some(name) => format!("did you mean \"{name}\"?"),
-                None => format!("choose from {}", names.join(", ")),
-            };
-            Mistake::new(format!("`{text}` {what}"), remedy)
-        })
-    });
-    let Some(list) = list else {
-        return supported.to_vec();
-    };
-    if section.is_empty_list(key) {
-        let remedy = "remove the line to offer all of them";
-        section.mistake(&section.span_of(key), key, "nothing could be offered to the peer", remedy);
-    }
-    no_duplicates(section, key, &list);
-    values(list)
-}
-
 /// A DNS name in lower case without final dot, or an IP address.
 fn peer_name(text: &str, guard: &AddressGuard) -> Result<String, Mistake> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return allowed(address, guard).map(|address| address.to_string());
     }
+    dns_name(text)
+}
+
+/// A DNS name in lower case without final dot.
+pub(super) fn dns_name(text: &str) -> Result<String, Mistake> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let remedy = "write a DNS name such as \"server.example\", or an IP address";
     if name.contains('*') {
@@ -207,7 +191,7 @@ fn allowed(address: IpAddr, guard: &AddressGuard) -> Result<IpAddr, Mistake> {
     }
 }
 
-fn terminal_pattern(text: &str) -> Result<TerminalPattern, Mistake> {
+pub(super) fn terminal_pattern(text: &str) -> Result<TerminalPattern, Mistake> {
     let remedy = "write a terminal's id, \"group:NAME\", or \"*\" for every terminal";
     if text == "*" {
         return Ok(TerminalPattern::Any);
@@ -221,7 +205,7 @@ fn terminal_pattern(text: &str) -> Result<TerminalPattern, Mistake> {
     Ok(if is_group { TerminalPattern::Group(name) } else { TerminalPattern::Id(name) })
 }
 
-fn find_trust(text: &str, trusts: &[NamedTrust]) -> Result<Option<Arc<Trust>>, Mistake> {
+pub(super) fn find_trust(text: &str, trusts: &[NamedTrust]) -> Result<Option<Arc<Trust>>, Mistake> {
     if let Some(found) = trusts.iter().find(|trust| trust.name.value == text) {
         return Ok(found.trust.clone());
     }
@@ -233,7 +217,7 @@ fn find_trust(text: &str, trusts: &[NamedTrust]) -> Result<Option<Arc<Trust>>, M
     Err(Mistake::new(format!("there is no [trust.{text}]"), remedy))
 }
 
-fn alpn_protocol(text: &str) -> Result<String, Mistake> {
+pub(super) fn alpn_protocol(text: &str) -> Result<String, Mistake> {
     if (1..=255).contains(&text.len()) {
         return Ok(text.to_owned());
     }

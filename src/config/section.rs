@@ -186,6 +186,11 @@ impl<'a> Section<'a> {
         self.get(key).is_some_and(|value| value.get_ref().as_array().is_some()) && self.items(key) == 0
     }
 
+    /// Whether the file has this table.
+    pub fn is_present(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Where the section starts.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -248,7 +253,7 @@ impl<'a> Section<'a> {
     fn headline(&self) -> String {
         match self.title.as_str() {
             "" => "the file".to_owned(),
-            "peer" => "this [[peer]]".to_owned(),
+            "peer" | "service" => format!("this [[{}]]", self.title),
             title => format!("[{title}]"),
         }
     }

@@ -1,7 +1,7 @@
-//! `[gateway]`, `[network]`, `[channel]` and `[limits]`.
+//! `[gateway]`, `[signer]`, `[network]`, `[channel]` and `[limits]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyferry_channel::Id;
@@ -10,26 +10,50 @@ use super::section::{Located, Mistake, Section};
 use super::{Channel, Gateway, Host, Limits, Network, Surroundings};
 use crate::hex;
 use crate::io::host;
+use crate::io::signer::Service;
 use crate::policy::{self, BadNetwork};
 
 /// Longest name of a Linux network interface (IFNAMSIZ less the final zero).
 const LONGEST_INTERFACE_NAME: usize = 15;
 
 pub(super) fn gateway(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Gateway> {
-    let path = |key, default: &str| {
-        let written = section.parsed(key, |text| match text {
-            "" => Err(Mistake::new("a path cannot be empty", "name a file, or remove the line")),
-            text => Ok(PathBuf::from(text)),
-        });
-        surroundings.directory.join(written.map_or(PathBuf::from(default), |path| path.value))
-    };
+    let path = |key, default: &str| path(section, surroundings, key, default);
     let settings = Gateway {
         id: section.parsed("id", gateway_id).map_or(default_id(), |id| Some(id.value))?,
         state_directory: path("state_directory", "/var/lib/keyferry"),
         key_file: path("key_file", "/etc/keyferry/store.key"),
         admin_socket: path("admin_socket", "/run/keyferry/admin.sock"),
     };
-    if settings.key_file.starts_with(&settings.state_directory) {
+    warn_of_key_in(section, &settings.key_file, &settings.state_directory);
+    section.finish();
+    Some(settings)
+}
+
+/// None where the file has no `[signer]`: then the gateway has the private keys itself.
+pub(super) fn signer(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Service> {
+    let path = |key, default: &str| path(section, surroundings, key, default);
+    let settings = Service {
+        socket: path("socket", "/run/keyferry-signer/signer.sock"),
+        state_directory: path("state_directory", "/var/lib/keyferry-signer"),
+        key_file: path("key_file", "/etc/keyferry-signer/store.key"),
+        gateway_user: section.parsed("gateway_user", user).map_or("root".to_owned(), |user| user.value),
+    };
+    warn_of_key_in(section, &settings.key_file, &settings.state_directory);
+    section.finish();
+    section.is_present().then_some(settings)
+}
+
+fn user(text: &str) -> Result<String, Mistake> {
+    let allowed = |c: char| c.is_ascii_graphic() && !":/".contains(c);
+    if text.is_empty() || !text.chars().all(allowed) {
+        let what = format!("`{text}` cannot be a user");
+        return Err(Mistake::new(what, "write the name or the number of the user that the gateway runs as"));
+    }
+    Ok(text.to_owned())
+}
+
+fn warn_of_key_in(section: &Section<'_>, key_file: &Path, state_directory: &Path) {
+    if key_file.starts_with(state_directory) {
         section.warning(
             &section.span_of("key_file"),
             "key_file",
@@ -37,8 +61,14 @@ pub(super) fn gateway(section: &Section<'_>, surroundings: &Surroundings<'_>) ->
             "keep the key elsewhere, such as /etc/keyferry/store.key",
         );
     }
-    section.finish();
-    Some(settings)
+}
+
+fn path(section: &Section<'_>, surroundings: &Surroundings<'_>, key: &str, default: &str) -> PathBuf {
+    let written = section.parsed(key, |text| match text {
+        "" => Err(Mistake::new("a path cannot be empty", "name a file, or remove the line")),
+        text => Ok(PathBuf::from(text)),
+    });
+    surroundings.directory.join(written.map_or(PathBuf::from(default), |path| path.value))
 }
 
 pub(super) fn network(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Network> {
@@ -47,13 +77,18 @@ pub(super) fn network(section: &Section<'_>, surroundings: &Surroundings<'_>) ->
     if let Some(interfaces) = &interfaces {
         check_interfaces(section, interfaces, surroundings);
     }
-    let closed = section.parsed_list("closed", closed_network).unwrap_or_default();
+    let closed = section.parsed_list("closed", network_in_cidr).unwrap_or_default();
     let settings = Network {
         terminal_interfaces: values(interfaces.unwrap_or_default()),
         closed: values(closed),
         intercept_port: section.integer("intercept_port", 1..=u16::MAX, 4433),
+        service_port: section.integer("service_port", 1..=u16::MAX, 4434),
         routing_table: section.integer("routing_table", 1..=u32::MAX, 27494),
     };
+    if settings.service_port == settings.intercept_port {
+        let what = "connections of terminals and to terminals would arrive at one port";
+        section.mistake(&section.span_of("service_port"), "service_port", what, "choose another port that is free");
+    }
     if let 253..=255 = settings.routing_table {
         section.mistake(
             &section.span_of("routing_table"),
@@ -164,7 +199,8 @@ fn check_interfaces(section: &Section<'_>, interfaces: &[Located<String>], surro
     }
 }
 
-fn closed_network(text: &str) -> Result<policy::Network, Mistake> {
+/// A network in CIDR notation.
+pub(super) fn network_in_cidr(text: &str) -> Result<policy::Network, Mistake> {
     text.parse().map_err(|bad: BadNetwork| {
         let remedy = match &bad {
             BadNetwork::HostBits(network) => format!("write \"{network}\""),

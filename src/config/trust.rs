@@ -1,6 +1,6 @@
 //! `[trust.NAME]`: reads the certificates a peer is judged by, and judges them first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
@@ -12,7 +12,8 @@ use super::section::{Located, Mistake, Section};
 use super::settings::values;
 use crate::hex;
 use crate::io::files;
-use crate::policy::Trust;
+use crate::io::revocation::{self, RevocationFiles};
+use crate::policy::{Revocation, Trust};
 
 /// Larger than any bundle of trusted CAs.
 const LARGEST_ANCHOR_FILE: u64 = 4 << 20;
@@ -22,18 +23,35 @@ pub(super) struct NamedTrust {
     pub name: Located<String>,
     /// None after a mistake in it: rules that name it are not to be blamed.
     pub trust: Option<Arc<Trust>>,
+    /// The files of its revocation lists.
+    crl_files: Vec<PathBuf>,
+}
+
+impl NamedTrust {
+    /// What is watched while the gateway runs.
+    pub(super) fn revocation_lists(&self) -> Option<RevocationFiles> {
+        let files = self.crl_files.clone();
+        (!files.is_empty()).then(|| RevocationFiles { trust: self.name.value.clone(), files })
+    }
 }
 
 pub(super) fn read_all(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Vec<NamedTrust> {
     let names = section.names();
-    names.into_iter().map(|name| NamedTrust { trust: read(section, &name.value, surroundings), name }).collect()
+    let read_one = |name: Located<String>| {
+        let child = section.child(&name.value);
+        let crl_files = child.parsed_list("crls", |text| Ok(surroundings.directory.join(text))).unwrap_or_default();
+        NamedTrust { trust: read(&child, &name.value, surroundings), crl_files: values(crl_files), name }
+    };
+    names.into_iter().map(read_one).collect()
 }
 
-fn read(parent: &Section<'_>, name: &str, surroundings: &Surroundings<'_>) -> Option<Arc<Trust>> {
-    let section = parent.child(name);
+fn read(section: &Section<'_>, name: &str, surroundings: &Surroundings<'_>) -> Option<Arc<Trust>> {
     let files = section.parsed_list("anchors", |text| read_anchors(text, surroundings));
     let pins = section.parsed_list("pins", pin);
+    let crls = section.parsed_list("crls", |text| read_crls(text, surroundings));
+    let revocation = section.parsed("revocation", revocation).map_or(Revocation::Chain, |located| located.value);
     section.finish();
+    check_crls(section, crls.as_deref().unwrap_or_default(), surroundings.now);
     let written = section.items("anchors") + section.items("pins");
     if written == 0 {
         let what = "it holds neither anchors nor pins, so no peer could prove anything";
@@ -42,7 +60,48 @@ fn read(parent: &Section<'_>, name: &str, surroundings: &Surroundings<'_>) -> Op
     }
     let anchors: Vec<Vec<u8>> = values(files.unwrap_or_default()).into_iter().flatten().collect();
     let pins = values(pins.unwrap_or_default());
-    (!anchors.is_empty() || !pins.is_empty()).then(|| Arc::new(Trust { name: name.to_owned(), anchors, pins }))
+    let crls = values(crls.unwrap_or_default()).into_iter().flatten().collect();
+    (!anchors.is_empty() || !pins.is_empty())
+        .then(|| Arc::new(Trust { name: name.to_owned(), anchors, pins, crls, revocation }))
+}
+
+/// The revocation lists of a PEM file, or the one of a DER file.
+fn read_crls(file: &str, surroundings: &Surroundings<'_>) -> Result<Vec<Vec<u8>>, Mistake> {
+    let path = surroundings.directory.join(file);
+    revocation::read_lists(&path).map_err(|error| {
+        let remedy = format!("put the CA's revocation list (PEM or DER) at {}, or correct the path", path.display());
+        Mistake::new(format!("{}: {error}", path.display()), remedy)
+    })
+}
+
+fn check_crls(section: &Section<'_>, crls: &[Located<Vec<Vec<u8>>>], now: u64) {
+    if section.items("crls") > 0 && section.items("anchors") == 0 {
+        let what = "a revocation list says nothing about a pinned key: nobody issued it";
+        section.mistake(&section.span_of("crls"), "crls", what, "add anchors, or remove the pin instead");
+    }
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    for file in crls {
+        if file.value.iter().any(|list| revocation::next_update(list).is_some_and(|next| next < now)) {
+            let what = "this revocation list is out of date, so every certificate it speaks for will be refused";
+            section.warning(
+                &file.span,
+                "crls",
+                what,
+                "fetch the CA's current list; a running gateway takes it by itself",
+            );
+        }
+    }
+}
+
+fn revocation(text: &str) -> Result<Revocation, Mistake> {
+    match text {
+        "chain" => Ok(Revocation::Chain),
+        "end-entity" => Ok(Revocation::EndEntity),
+        other => Err(Mistake::new(
+            format!("`{other}` is not a way to check revocation"),
+            "write \"chain\" (every certificate below the anchor) or \"end-entity\" (the peer's own alone)",
+        )),
+    }
 }
 
 /// The certificates of a PEM file, or the one of a DER file.

@@ -23,14 +23,21 @@ pub use x25519mlkem768::X25519MlKem768;
 pub const GROUPS: [NamedGroup; 4] =
     [NamedGroup::X25519_MLKEM768, NamedGroup::X25519, NamedGroup::SECP256R1, NamedGroup::SECP384R1];
 
-/// The cipher suites there are, cheapest for a small terminal first; the default of a policy.
-pub const SUITES: [CipherSuite; 3] = [
+/// The cipher suites there are, TLS 1.3 first and cheapest for a small terminal first; the default of a
+/// policy. Those of TLS 1.2 are the ones with forward secrecy and the same AEADs and hashes.
+pub const SUITES: [CipherSuite; 9] = [
     CipherSuite::TLS_AES_128_GCM_SHA256,
     CipherSuite::TLS_AES_256_GCM_SHA384,
     CipherSuite::TLS_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-/// The algorithms for one kind of TLS 1.3 connection: these groups and suites, in this order, and every
+/// The algorithms for one kind of connection: these groups and suites, in this order, and every
 /// signature that ring verifies (ECDSA P-256 and P-384, Ed25519, RSA of 2048 bits and more).
 ///
 /// # Errors
@@ -77,6 +84,20 @@ fn cipher_suite(suite: CipherSuite) -> Result<SupportedCipherSuite, Error> {
         CipherSuite::TLS_AES_128_GCM_SHA256 => Ok(cipher_suite::TLS13_AES_128_GCM_SHA256),
         CipherSuite::TLS_AES_256_GCM_SHA384 => Ok(cipher_suite::TLS13_AES_256_GCM_SHA384),
         CipherSuite::TLS_CHACHA20_POLY1305_SHA256 => Ok(cipher_suite::TLS13_CHACHA20_POLY1305_SHA256),
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => {
+            Ok(cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => Ok(cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => {
+            Ok(cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384)
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Ok(cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            Ok(cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            Ok(cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
+        }
         other => Err(Error::new(
             Reason::INTERNAL,
             format!("cipher suite {other} is not implemented: take it out of `cipher_suites`"),
@@ -94,7 +115,7 @@ pub struct RecordKey {
 
 /// Derives the record key of `suite` from a traffic secret, as the terminal will.
 ///
-/// `None` for a suite that is not one of [`SUITES`] or a secret that is not as long as its hash.
+/// `None` for a suite that is not of TLS 1.3 and one of [`SUITES`], or a secret that is not as long as its hash.
 pub fn record_key(suite: CipherSuite, traffic_secret: &Secret) -> Option<RecordKey> {
     let (hash, key_length) = match suite {
         CipherSuite::TLS_AES_128_GCM_SHA256 => (hkdf::HKDF_SHA256, 16),
@@ -169,7 +190,7 @@ mod tests {
         let groups: Vec<u16> = provider.kx_groups.iter().map(|group| group.name().into()).collect();
         assert_eq!(groups, [0x11ec, 0x001d, 0x0017, 0x0018]);
         let suites: Vec<u16> = provider.cipher_suites.iter().map(|suite| suite.suite().into()).collect();
-        assert_eq!(suites, [0x1301, 0x1302, 0x1303]);
+        assert_eq!(suites, SUITES.map(|suite| suite.0));
 
         let error = super::provider(&[NamedGroup::X448], &SUITES).unwrap_err();
         assert!(error.detail.contains("x448"), "{error}");

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::{Call, Driver, Input};
 use crate::error::Error;
-use crate::io::admin::{AdminRequest, AdminResponse, LiveTerminal, ShownTerminal, operate};
+use crate::io::admin::{AdminRequest, AdminResponse, LiveTerminal, NewCertificate, ShownTerminal, operate};
 use crate::io::clock::unix_seconds;
 use crate::io::report;
 use crate::io::store::Store;
@@ -21,9 +21,12 @@ impl Driver {
                 AdminResponse::Text(report::prometheus(self.gateway.stats(), self.gateway.view(), self.uptime()))
             }
             AdminRequest::TerminalRevoke { id } => self.revoke(id, &request),
-            AdminRequest::TerminalAdd(_) | AdminRequest::TerminalList | AdminRequest::TerminalShow { .. } => {
-                self.operate(&request)
-            }
+            AdminRequest::CertificateAdd(new) => self.add_certificate(new, &request),
+            AdminRequest::CertificateRemove { id, name } => self.remove_certificate(id, name, &request),
+            AdminRequest::TerminalAdd(_)
+            | AdminRequest::TerminalList
+            | AdminRequest::TerminalShow { .. }
+            | AdminRequest::CertificateList { .. } => self.operate(&request),
         };
         // The operator may have given up; then nobody waits for the answer.
         let _ = reply.send(response);
@@ -58,11 +61,60 @@ impl Driver {
             tracing::info!("terminal revoked");
             tracing::debug!(terminal = id, "of this id");
         }
+        let forgotten = self.keys.forget(id, None);
         match self.operate(request) {
+            AdminResponse::Terminal(_) | AdminResponse::Refused(_) if forgotten.is_err() => {
+                still_with_signer(id, forgotten)
+            }
             AdminResponse::Failed(why) => AdminResponse::Failed(format!(
                 "the terminal is cut off until the gateway restarts, but not for good: {why}; mend that and repeat"
             )),
             response => response,
+        }
+    }
+
+    fn add_certificate(&mut self, new: &NewCertificate, request: &AdminRequest) -> AdminResponse {
+        if let Some(why) = self.keys.misplaced(new.private_key.is_some()) {
+            return AdminResponse::Refused(why.into());
+        }
+        let response = self.operate(request);
+        if let (AdminResponse::Certificate(shown), Ok(id)) = (&response, TerminalId::try_from(new.id.as_str())) {
+            tracing::info!(certificate = shown.id, "a terminal has a certificate");
+            self.bring_credentials(&id);
+        }
+        response
+    }
+
+    /// Out of use at once, then erased.
+    fn remove_certificate(&mut self, id: &str, name: &str, request: &AdminRequest) -> AdminResponse {
+        let forgotten = self.keys.forget(id, Some(name));
+        let response = self.operate(request);
+        if let Ok(id) = TerminalId::try_from(id) {
+            self.bring_credentials(&id);
+        }
+        match response {
+            AdminResponse::Certificate(_) | AdminResponse::Refused(_) if forgotten.is_err() => {
+                still_with_signer(id, forgotten)
+            }
+            response => response,
+        }
+    }
+
+    /// Tells the core, and the signer where it is in this process, which certificates of a terminal the store has.
+    pub(super) fn bring_credentials(&mut self, id: &TerminalId) {
+        let stored = match self.with_store(|store| store.credentials_of(id)) {
+            Ok(stored) => stored,
+            Err(error) => return tracing::error!(%error, "a terminal is without its certificates"),
+        };
+        let mut credentials = Vec::new();
+        for stored in stored {
+            match self.keys.admit(&stored) {
+                Ok(()) => credentials.push(stored.credential),
+                Err(error) => tracing::error!(%error, "a certificate is not used"),
+            }
+        }
+        if self.records.contains_key(id) {
+            self.tell(Input::Credentials { terminal: id.clone(), credentials });
         }
     }
 
@@ -71,7 +123,7 @@ impl Driver {
         let Ok(id) = TerminalId::try_from(id) else { return Ok(()) };
         let Some(record) = self.with_store(|store| store.terminal(&id))? else { return Ok(()) };
         let Some(state) = self.with_store(|store| store.channel(record.kid))? else { return Ok(()) };
-        for binding in super::configured_bindings(&record) {
+        for binding in super::configured_bindings(&self.policy, &record) {
             self.rules.bind(&binding)?;
         }
         self.admit(record, state);
@@ -96,4 +148,10 @@ impl Driver {
     fn with_store<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         work(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Done here, but the signer process has yet to hear of it.
+fn still_with_signer(id: &str, forgotten: Result<(), Error>) -> AdminResponse {
+    let why = forgotten.err().map(|error| error.to_string()).unwrap_or_default();
+    AdminResponse::Failed(format!("it is done, but the signer still has private keys of {id}: {why}; then repeat this"))
 }

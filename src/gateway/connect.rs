@@ -4,23 +4,28 @@
 use std::net::{IpAddr, SocketAddr};
 
 use keyferry_channel::{self as channel, Code, ExchangeId, Instant, Method};
-use keyferry_parsers::messages::{Connect, ConnectAnswer, Echo, Failure, PeerName, Protocol, Reason, SessionId};
+use keyferry_parsers::messages::{
+    Connect, ConnectAnswer, Echo, Failure, MessageError, PeerName, Problem, Protocol, Reason, SessionId,
+};
 use zeroize::Zeroizing;
 
-use super::offers::{Offer, Wanted};
+use super::offers::Offer;
+use super::session::{Wanted, computable};
 use super::timers::Timer;
 use super::{Gateway, LookupId, Output};
 use crate::error::{Error, Fault};
-use crate::policy::{Decision, Direction, PeerQuery, TerminalRef};
-use crate::stats::count;
+use crate::policy::{Decision, PeerQuery};
+use crate::stats::{HandshakeKind, count};
 use crate::terminals::TerminalId;
 
 /// A request that waits for its peer's address.
 pub(super) struct Lookup {
-    terminal: TerminalId,
-    exchange: ExchangeId,
-    request: Connect,
-    decision: Decision,
+    pub(super) terminal: TerminalId,
+    pub(super) exchange: ExchangeId,
+    pub(super) request: Connect,
+    pub(super) decision: Decision,
+    /// Who will carry the bytes: the terminal, or the gateway on the path.
+    pub(super) assisted: bool,
 }
 
 impl Lookup {
@@ -46,6 +51,19 @@ impl Gateway {
                     self.refuse(now, terminal, exchange, &error);
                 }
             }
+            (Method::POST, "/kf/kx") => {
+                if let Err(error) = self.key_exchange(now, terminal, exchange, payload) {
+                    self.refuse(now, terminal, exchange, &error);
+                }
+            }
+            (Method::POST, "/kf/listen") => match self.listen(now, terminal, payload) {
+                Ok(answer) => self.respond(now, terminal, exchange, Code::CONTENT, answer.encode()),
+                Err(error) => self.refuse(now, terminal, exchange, &error),
+            },
+            (Method::POST, "/kf/ticket") => match self.ticket(now, terminal, payload) {
+                Ok(()) => self.respond(now, terminal, exchange, Code::CHANGED, Zeroizing::default()),
+                Err(error) => self.refuse(now, terminal, exchange, &error),
+            },
             (Method::POST, "/kf/echo") => match Echo::decode(payload) {
                 Ok(echo) => self.respond(now, terminal, exchange, Code::CONTENT, echo.encode()),
                 Err(error) => {
@@ -53,7 +71,7 @@ impl Gateway {
                     self.refuse(now, terminal, exchange, &error);
                 }
             },
-            (_, "/kf/connect" | "/kf/echo") => {
+            (_, "/kf/connect" | "/kf/kx" | "/kf/listen" | "/kf/ticket" | "/kf/echo") => {
                 let error = Error::new(Reason::MALFORMED_REQUEST, "this resource takes POST only");
                 self.refuse(now, terminal, exchange, &error);
             }
@@ -65,11 +83,7 @@ impl Gateway {
     }
 
     fn connect(&mut self, now: Instant, id: &TerminalId, exchange: ExchangeId, payload: &[u8]) -> Result<(), Error> {
-        let request = Connect::decode(payload)
-            .map_err(|error| Error::new(Reason::MALFORMED_REQUEST, format!("connect request: {error}")))?;
-        if request.protocol != Protocol::TLS {
-            return Err(Error::new(Reason::UNSUPPORTED, "this gateway serves TLS only"));
-        }
+        let request = Connect::decode(payload).map_err(|error| unreadable(&error))?;
         self.check_whereabouts(id)?;
         let decision = self.decide(id, &request)?;
         self.admit_handshake(now, id)?;
@@ -78,7 +92,8 @@ impl Gateway {
             (PeerName::Name(_), false) => decision.rule.addresses.clone(),
             (PeerName::Name(name), true) => {
                 let name = name.clone();
-                self.look_up(now, name, Lookup { terminal: id.clone(), exchange, request, decision });
+                let pending = Lookup { terminal: id.clone(), exchange, request, decision, assisted: false };
+                self.look_up(now, name, pending);
                 return Ok(());
             }
         };
@@ -100,19 +115,22 @@ impl Gateway {
         }
     }
 
-    fn decide(&self, id: &TerminalId, request: &Connect) -> Result<Decision, Error> {
-        let terminal = self.terminals.get(id).ok_or_else(|| Error::new(Reason::INTERNAL, "terminal is gone"))?;
-        let who = TerminalRef { id: id.as_str(), group: terminal.record.group.as_deref() };
+    /// What policy says to a request.
+    pub(super) fn decide(&self, id: &TerminalId, request: &Connect) -> Result<Decision, Error> {
+        if request.protocol != Protocol::TLS {
+            return Err(Error::new(Reason::UNSUPPORTED, "this gateway serves TLS only"));
+        }
+        let who = self.terminal_ref(id).ok_or_else(|| Error::new(Reason::INTERNAL, "terminal is gone"))?;
         let query = PeerQuery {
             peer: &request.peer,
             port: request.port,
             server_name: request.sni.as_deref(),
             alpn: &request.alpn,
         };
-        self.policy.lookup(&who, &query, Direction::Outbound)
+        self.policy.lookup(&who, &query)
     }
 
-    fn look_up(&mut self, now: Instant, name: String, pending: Lookup) {
+    pub(super) fn look_up(&mut self, now: Instant, name: String, pending: Lookup) {
         let lookup = LookupId(self.number());
         self.lookups.insert(lookup, pending);
         self.timers.set(Timer::Lookup(lookup), Some(now + self.settings.lookup_time));
@@ -121,10 +139,15 @@ impl Gateway {
 
     /// A name lookup ended, or its time is over (no addresses).
     pub(super) fn resolved(&mut self, now: Instant, lookup: LookupId, addresses: Vec<IpAddr>) {
-        let Some(Lookup { terminal, exchange, request, decision }) = self.lookups.remove(&lookup) else {
+        let Some(pending) = self.lookups.remove(&lookup) else {
             return;
         };
         self.timers.set(Timer::Lookup(lookup), None);
+        if pending.assisted {
+            // The terminal opens the connection, and may know by itself where to.
+            return self.assist(now, pending, &addresses);
+        }
+        let Lookup { terminal, exchange, request, decision, .. } = pending;
         let offered = if addresses.is_empty() {
             Err(Error::new(
                 Reason::NAME_NOT_FOUND,
@@ -151,7 +174,8 @@ impl Gateway {
         let peer = SocketAddr::new(self.choose_address(id, addresses)?, request.port);
         self.check_source_port(id, request.source_port, peer)?;
         let session = self.new_session();
-        let wanted = Wanted { decision, cipher_suites: request.cipher_suites.clone() };
+        let cipher_suites = computable(&request.cipher_suites, request.oldest_version);
+        let wanted = Wanted::Peer { decision, cipher_suites };
         let offer = Offer { session, terminal: id.clone(), source_port: request.source_port, peer, wanted };
         if let Some(replaced) = self.offers.insert(offer) {
             self.timers.set(Timer::Offer(replaced.session), None);
@@ -207,14 +231,15 @@ impl Gateway {
         if let Some(offer) = self.offers.remove(session) {
             self.release(&offer.terminal);
             let error = Error::new(Reason::NOT_OPENED, "the terminal did not open the TCP connection it asked for");
-            self.count_handshake(Some(error.reason));
+            let kind = HandshakeKind { protocol: "tls", role: offer.wanted.role(), failure: Some(error.reason) };
+            self.stats.handshake(kind);
             self.tell_failure(now, &offer.terminal, session, &error);
         }
     }
 
     /// Takes a place for one handshake.
     pub(super) fn admit_handshake(&mut self, now: Instant, id: &TerminalId) -> Result<(), Error> {
-        let open = self.offers.len().saturating_add(self.pending_flows).saturating_add(self.lookups.len());
+        let open = self.offers.len().saturating_add(self.pending).saturating_add(self.lookups.len());
         if open >= self.settings.pending {
             return Err(Error::new(Reason::OVERLOADED, "too many handshakes are open on the gateway; try again later"));
         }
@@ -236,25 +261,14 @@ impl Gateway {
         }
     }
 
-    pub(super) fn new_session(&mut self) -> SessionId {
-        loop {
-            let mut bytes = [0; 4];
-            (self.random)(&mut bytes);
-            let session = SessionId(u32::from_be_bytes(bytes));
-            if !self.by_session.contains_key(&session) && !self.offers.contains(session) {
-                return session;
-            }
-        }
-    }
-
-    fn refuse(&mut self, now: Instant, terminal: &TerminalId, exchange: ExchangeId, error: &Error) {
+    pub(super) fn refuse(&mut self, now: Instant, terminal: &TerminalId, exchange: ExchangeId, error: &Error) {
         tracing::debug!(%terminal, %error, "request refused");
         count(&mut self.stats.requests_refused, error.reason);
-        let failure = Failure { session: None, reason: error.reason, detail: Some(error.detail.to_string()) };
+        let failure = failure(None, error, Vec::new());
         self.respond(now, terminal, exchange, answer_code(error), failure.encode());
     }
 
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         now: Instant,
         terminal: &TerminalId,
@@ -268,8 +282,20 @@ impl Gateway {
     }
 }
 
+/// The refusal of a request that is no message, or one of a later version.
+pub(super) fn unreadable(error: &MessageError) -> Error {
+    let unknown = error.problem == Problem::Unsupported;
+    let reason = if unknown { Reason::UNSUPPORTED } else { Reason::MALFORMED_REQUEST };
+    Error::new(reason, error.to_string())
+}
+
+/// What a terminal is told of a failure.
+pub(super) fn failure(session: Option<SessionId>, error: &Error, last_words: Vec<u8>) -> Failure {
+    Failure { session, reason: error.reason, detail: Some(error.detail.to_string()), last_words }
+}
+
 /// The CoAP code that goes with a failure.
-fn answer_code(error: &Error) -> Code {
+pub(super) fn answer_code(error: &Error) -> Code {
     match (error.fault, error.reason) {
         (_, Reason::QUOTA) => Code::TOO_MANY_REQUESTS,
         (_, Reason::UNSUPPORTED) => Code::NOT_FOUND,

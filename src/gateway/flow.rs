@@ -1,34 +1,33 @@
-//! One TCP connection of a terminal, from its opening to the hand-over: the peer is connected, the
-//! handshake runs step by step on workers, then the keys leave and the gateway steps out.
+//! One intercepted TCP connection, from its opening to the hand-over: the other leg is opened, the handshake
+//! runs step by step on workers, then the keys leave and the gateway steps out.
+//!
+//! A terminal's connection is led on to the peer before the handshake; a peer's one to the terminal after it, so
+//! that nobody reaches a terminal who has not finished a handshake first.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use keyferry_channel::Instant;
-use keyferry_parsers::messages::{Connect, Reason, SessionId};
+use keyferry_parsers::messages::Reason;
 
-use super::offers::{Offer, Wanted};
+use super::offers::Offer;
+use super::session::{Carrier, Session, Wanted, assumed_computable};
 use super::step::{Step, Stepped, Work};
 use super::timers::Timer;
-use super::{FlowId, Gateway, Output};
+use super::{Direction, FlowId, Gateway, Output};
 use crate::error::Error;
-use crate::policy::TerminalRef;
-use crate::stats::{HandshakeKind, count, record};
-use crate::terminals::TerminalId;
-use crate::tls::{Established, Handshake, Offer as TlsOffer, Progress, ServerIdentity};
+use crate::stats::{count, record};
+use crate::terminals::{Quota, TerminalId};
+use crate::tls::{Established, Handshake, Progress};
 
 /// A TCP connection that is being, or has been, given its keys.
 pub(super) struct Flow {
-    pub(super) terminal: TerminalId,
-    pub(super) session: SessionId,
+    pub(super) session: Session,
+    pub(super) direction: Direction,
     /// The terminal's end.
     pub(super) local: SocketAddr,
     /// The peer's end.
     pub(super) remote: SocketAddr,
-    pub(super) wanted: Wanted,
-    pub(super) opened: Instant,
-    pub(super) crypto_time: Duration,
     pub(super) phase: Phase,
 }
 
@@ -40,6 +39,8 @@ pub(super) enum Phase {
     Waiting(Box<dyn Handshake>),
     /// The handshake is on a worker.
     Stepping,
+    /// The driver opens the connection to the terminal.
+    Reaching(Box<Established>),
     /// The driver takes the gateway out of the path.
     HandingOver(Box<Established>),
     /// The keys are on their way to the terminal.
@@ -65,26 +66,28 @@ pub struct FlowEnd {
 }
 
 impl Gateway {
-    pub(super) fn flow_opened(&mut self, now: Instant, id: FlowId, local: SocketAddr, remote: SocketAddr) {
-        match self.explain(now, local, remote) {
-            Ok(offer) => {
-                self.timers.set(Timer::Offer(offer.session), None);
+    pub(super) fn flow_opened(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        (local, remote): (SocketAddr, SocketAddr),
+        direction: Direction,
+    ) {
+        let explained = match direction {
+            Direction::Outbound => self.explain(now, local, remote),
+            Direction::Inbound => self.explain_inbound(now, local, remote),
+        };
+        match explained {
+            Ok(session) => {
                 self.timers.set(Timer::Flow(id), Some(now + self.settings.handshake_time));
-                self.pending_flows = self.pending_flows.saturating_add(1);
-                self.by_session.insert(offer.session, id);
-                let flow = Flow {
-                    terminal: offer.terminal,
-                    session: offer.session,
-                    local,
-                    remote,
-                    wanted: offer.wanted,
-                    opened: now,
-                    crypto_time: Duration::ZERO,
-                    phase: Phase::Connecting,
-                };
-                self.connections.insert((flow.local, flow.remote));
-                self.flows.insert(id, flow);
-                self.outputs.push_back(Output::ConnectPeer(id));
+                self.sessions.insert(session.number);
+                self.connections.insert((local, remote));
+                let phase = Phase::Connecting;
+                self.flows.insert(id, Flow { session, direction, local, remote, phase });
+                match direction {
+                    Direction::Outbound => self.outputs.push_back(Output::ConnectPeer(id)),
+                    Direction::Inbound => self.begin_flow(now, id),
+                }
             }
             Err(cause) => {
                 tracing::debug!(%local, %remote, cause, "TCP connection refused");
@@ -95,69 +98,82 @@ impl Gateway {
     }
 
     /// Finds why a terminal opened this connection: it said so before, or policy maps the destination.
-    fn explain(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr) -> Result<Offer, &'static str> {
+    fn explain(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr) -> Result<Session, &'static str> {
         let here: Vec<TerminalId> = self.terminals.at(local.ip()).to_vec();
         for terminal in &here {
-            if let Some(offer) = self.offers.take(terminal, local.port(), remote) {
-                return Ok(offer);
+            if let Some(Offer { session, terminal, wanted, .. }) = self.offers.take(terminal, local.port(), remote) {
+                self.timers.set(Timer::Offer(session), None);
+                self.pending = self.pending.saturating_add(1);
+                return Ok(Session::new(session, terminal, wanted, now));
             }
         }
-        let shared = |id: &TerminalId| self.terminals.get(id).is_some_and(|terminal| terminal.record.shared_address);
-        if here.iter().any(shared) {
-            return Err("several terminals may share this address");
-        }
-        let [terminal] = here.as_slice() else {
-            return Err(if here.is_empty() {
-                "no terminal has this address"
-            } else {
-                "several terminals share this address"
-            });
-        };
+        let terminal = self.only_one_at(&here)?;
         let wanted = self.mapped(terminal, remote).ok_or("neither asked for nor mapped by policy")?;
         self.check_address(remote.ip()).map_err(|_| "forbidden address")?;
         self.admit_handshake(now, terminal).map_err(|_| "quota")?;
-        let session = self.new_session();
-        Ok(Offer { session, terminal: terminal.clone(), source_port: local.port(), peer: remote, wanted })
+        self.pending = self.pending.saturating_add(1);
+        Ok(Session::new(self.new_session(), terminal.clone(), wanted, now))
     }
 
-    pub(super) fn peer_connected(&mut self, now: Instant, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
-        if !matches!(flow.phase, Phase::Connecting) {
-            return;
-        }
-        flow.phase = Phase::Stepping;
-        let Wanted { decision, cipher_suites } = &flow.wanted;
-        let offer = TlsOffer {
-            server: identity(&decision.rule.name),
-            alpn: decision.alpn.clone(),
-            suites: cipher_suites.clone(),
-        };
-        match self.clients.get(decision.index).filter(|_| decision.revision == self.policy.revision()) {
-            Some(client) => {
-                let work = Work::Start { client: Arc::clone(client), offer };
-                self.outputs.push_back(Output::Step(Step { flow: id, work }));
-            }
-            None => {
-                let error = Error::new(Reason::INTERNAL, "policy changed while the connection was opened; try again");
-                self.fail_flow(now, id, error, Vec::new());
-            }
+    /// Whom a connection belongs to that says nothing but its addresses.
+    pub(super) fn only_one_at<'a>(&self, here: &'a [TerminalId]) -> Result<&'a TerminalId, &'static str> {
+        let shared = |id: &TerminalId| self.terminals.get(id).is_some_and(|terminal| terminal.record.shared_address);
+        match here {
+            [] => Err("no terminal has this address"),
+            here if here.iter().any(shared) => Err("several terminals may share this address"),
+            [terminal] => Ok(terminal),
+            _ => Err("several terminals share this address"),
         }
     }
 
     /// What policy says of a connection nobody asked for.
     fn mapped(&self, id: &TerminalId, remote: SocketAddr) -> Option<Wanted> {
-        let terminal = self.terminals.get(id)?;
-        let who = TerminalRef { id: id.as_str(), group: terminal.record.group.as_deref() };
-        let decision = self.policy.lookup_destination(&who, remote)?;
-        Some(Wanted { decision, cipher_suites: Connect::DEFAULT_CIPHER_SUITES.to_vec() })
+        let decision = self.policy.lookup_destination(&self.terminal_ref(id)?, remote)?;
+        Some(Wanted::Peer { decision, cipher_suites: assumed_computable() })
+    }
+
+    pub(super) fn peer_connected(&mut self, now: Instant, id: FlowId) {
+        let connecting = |flow: &Flow| matches!(flow.phase, Phase::Connecting);
+        if self.flows.get(&id).is_some_and(connecting) {
+            self.begin_flow(now, id);
+        }
+    }
+
+    fn begin_flow(&mut self, now: Instant, id: FlowId) {
+        // Taken out for the moment, since what it needs is looked up in the rest of the gateway.
+        let Some(flow) = self.flows.remove(&id) else { return };
+        let work = self.begin(&flow.session, false);
+        self.flows.insert(id, flow);
+        match work {
+            Ok(work) => self.step(id, work),
+            Err(error) => self.fail_flow(now, id, error, Vec::new()),
+        }
+    }
+
+    fn step(&mut self, id: FlowId, work: Work) {
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.phase = Phase::Stepping;
+            let strangers = flow.direction == Direction::Inbound;
+            self.outputs.push_back(Output::Step(Step { carrier: Carrier::Path(id), strangers, work }));
+        }
+    }
+
+    /// The terminal accepted the peer's connection: it may get its keys.
+    pub(super) fn terminal_connected(&mut self, now: Instant, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        match std::mem::replace(&mut flow.phase, Phase::Stepping) {
+            Phase::Reaching(established) => {
+                flow.phase = Phase::HandingOver(established);
+                self.outputs.push_back(Output::HandOver(id));
+            }
+            _ => self.fail_flow(now, id, Error::new(Reason::INTERNAL, "a leg opened out of turn"), Vec::new()),
+        }
     }
 
     pub(super) fn peer_record(&mut self, id: FlowId, record: Vec<u8>) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         match std::mem::replace(&mut flow.phase, Phase::Stepping) {
-            Phase::Waiting(handshake) => {
-                self.outputs.push_back(Output::Step(Step { flow: id, work: Work::Feed { handshake, record } }));
-            }
+            Phase::Waiting(handshake) => self.step(id, Work::Feed { handshake, record }),
             // Not asked for; the driver reads only when told.
             other => flow.phase = other,
         }
@@ -175,10 +191,17 @@ impl Gateway {
 
     pub(super) fn stepped(&mut self, now: Instant, stepped: Stepped, queue_time: Duration, crypto_time: Duration) {
         record(&mut self.stats.queue_time, queue_time);
-        let Stepped { flow: id, handshake, to_peer, outcome } = stepped;
+        match stepped.carrier {
+            Carrier::Path(flow) => self.flow_stepped(now, flow, stepped, crypto_time),
+            Carrier::Terminal(session) => self.assisted_stepped(now, session, stepped, crypto_time),
+        }
+    }
+
+    fn flow_stepped(&mut self, now: Instant, id: FlowId, stepped: Stepped, crypto_time: Duration) {
+        let Stepped { handshake, to_peer, outcome, .. } = stepped;
         // The flow may have failed meanwhile: its secrets end here with the step.
         let Some(flow) = self.flows.get_mut(&id) else { return };
-        flow.crypto_time = flow.crypto_time.saturating_add(crypto_time);
+        flow.session.crypto_time = flow.session.crypto_time.saturating_add(crypto_time);
         match (outcome, handshake) {
             (Ok(Progress::Handshaking), Some(handshake)) => {
                 flow.phase = Phase::Waiting(handshake);
@@ -186,9 +209,15 @@ impl Gateway {
                 self.outputs.push_back(Output::ReadPeer(id));
             }
             (Ok(Progress::Established(established)), _) => {
-                flow.phase = Phase::HandingOver(established);
+                flow.session.version = Some(established.version);
+                let inbound = flow.direction == Direction::Inbound;
+                flow.phase = if inbound { Phase::Reaching(established) } else { Phase::HandingOver(established) };
                 self.write_peer(id, to_peer);
-                self.outputs.push_back(Output::HandOver(id));
+                if inbound {
+                    self.reach(id);
+                } else {
+                    self.outputs.push_back(Output::HandOver(id));
+                }
             }
             (Ok(Progress::Handshaking), None) => {
                 let error = Error::new(Reason::INTERNAL, "a handshake step lost its session");
@@ -204,14 +233,25 @@ impl Gateway {
         }
     }
 
-    /// Ends a flow before its keys were delivered: the peer hears `last_words`, the terminal why.
+    /// Ends a flow before its keys were delivered: the peer hears `last_words`, the terminal why if it had asked.
     pub(super) fn fail_flow(&mut self, now: Instant, id: FlowId, error: Error, last_words: Vec<u8>) {
         let Some(flow) = self.remove_flow(now, id) else { return };
         self.outputs.push_back(Output::Reset { flow: id, last_words });
-        tracing::info!(session = flow.session.0, %error, "handshake failed");
-        tracing::debug!(session = flow.session.0, terminal = %flow.terminal, peer = %flow.remote, "of this flow");
-        self.count_handshake(Some(error.reason));
-        self.tell_failure(now, &flow.terminal, flow.session, &error);
+        self.count_failure(&flow, &error);
+        if flow.direction == Direction::Outbound {
+            self.tell_failure(now, &flow.session.terminal, flow.session.number, &error);
+        }
+    }
+
+    fn count_failure(&mut self, flow: &Flow, error: &Error) {
+        let session = flow.session.number.0;
+        match flow.direction {
+            Direction::Outbound => tracing::info!(session, %error, "handshake failed"),
+            // Strangers must not fill the log; the figures have them all.
+            Direction::Inbound => tracing::debug!(session, %error, "handshake failed"),
+        }
+        tracing::debug!(session, terminal = %flow.session.terminal, peer = %flow.remote, "of this flow");
+        self.stats.handshake(flow.session.kind(Some(error.reason)));
     }
 
     pub(super) fn flow_timeout(&mut self, now: Instant, id: FlowId) {
@@ -225,6 +265,7 @@ impl Gateway {
                 Error::new(Reason::PEER_UNREACHABLE, "the peer does not answer; check address and route")
             }
             Phase::Waiting(_) => Error::new(Reason::PEER_STALLED, "the peer fell silent in the handshake"),
+            Phase::Reaching(_) => Error::new(Reason::NOT_LISTENING, "the terminal does not answer the connection"),
             Phase::Stepping | Phase::HandingOver(_) => {
                 Error::new(Reason::OVERLOADED, "the gateway had no time for this handshake; try again later")
             }
@@ -236,7 +277,7 @@ impl Gateway {
     fn session_expired(&mut self, now: Instant, id: FlowId) {
         if let Some(flow) = self.remove_flow(now, id) {
             self.outputs.push_back(Output::Reset { flow: id, last_words: Vec::new() });
-            tracing::info!(session = flow.session.0, "session reset at the end of its lifetime");
+            tracing::info!(session = flow.session.number.0, "session reset at the end of its lifetime");
         }
     }
 
@@ -247,8 +288,10 @@ impl Gateway {
         if !matches!(flow.phase, Phase::Delivered) {
             // Ended before the terminal had its keys: of no use to it.
             let error = Error::new(Reason::PEER_CLOSED, "the connection ended before the keys were delivered");
-            self.count_handshake(Some(error.reason));
-            self.tell_failure(now, &flow.terminal, flow.session, &error);
+            self.count_failure(&flow, &error);
+            if flow.direction == Direction::Outbound {
+                self.tell_failure(now, &flow.session.terminal, flow.session.number, &error);
+            }
         }
     }
 
@@ -256,31 +299,52 @@ impl Gateway {
     pub(super) fn remove_flow(&mut self, now: Instant, id: FlowId) -> Option<Flow> {
         let flow = self.flows.remove(&id)?;
         self.timers.set(Timer::Flow(id), None);
-        self.by_session.remove(&flow.session);
+        self.sessions.remove(&flow.session.number);
         self.connections.remove(&(flow.local, flow.remote));
-        self.forget_delivery(now, id);
-        match flow.phase {
-            Phase::Delivered => self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1),
-            _ => self.settle(&flow.terminal),
+        self.forget_delivery(now, Carrier::Path(id));
+        if matches!(flow.phase, Phase::Delivered) {
+            self.stats.sessions_ended = self.stats.sessions_ended.saturating_add(1);
+            if let Some(quota) = self.quota(&flow.session.terminal, flow.direction) {
+                quota.session_ended();
+            }
+            if flow.direction == Direction::Inbound {
+                self.callers.session_ended(flow.remote.ip(), &flow.session.terminal);
+            }
+        } else {
+            self.settle(&flow.session.terminal, flow.direction, flow.remote.ip());
         }
-        if let (Phase::Delivered, Some(terminal)) = (&flow.phase, self.terminals.get_mut(&flow.terminal)) {
-            terminal.quota.session_ended();
-        }
+        self.reached(&flow.session.terminal, id);
         Some(flow)
     }
 
     /// A handshake is no longer pending, whichever way it ended.
-    pub(super) fn settle(&mut self, terminal: &TerminalId) {
-        self.pending_flows = self.pending_flows.saturating_sub(1);
+    pub(super) fn settle(&mut self, terminal: &TerminalId, direction: Direction, remote: IpAddr) {
+        match direction {
+            Direction::Outbound => self.settle_own(terminal),
+            Direction::Inbound => self.settle_caller(terminal, remote),
+        }
+    }
+
+    /// The same of one that the terminal asked for.
+    pub(super) fn settle_own(&mut self, terminal: &TerminalId) {
+        self.pending = self.pending.saturating_sub(1);
         self.release(terminal);
     }
 
-    pub(super) fn count_handshake(&mut self, failure: Option<Reason>) {
-        self.stats.handshake(HandshakeKind { protocol: "tls1.3", role: "client", failure });
+    /// The same of one that a peer began.
+    pub(super) fn settle_caller(&mut self, terminal: &TerminalId, caller: IpAddr) {
+        self.callers.release(caller, terminal);
+        if let Some(quota) = self.quota(terminal, Direction::Inbound) {
+            quota.release();
+        }
     }
-}
 
-/// What the certificate must name: an address where the rule is named by one.
-fn identity(name: &str) -> ServerIdentity {
-    name.parse().map_or_else(|_| ServerIdentity::Name(name.to_owned()), ServerIdentity::Address)
+    /// How much a terminal may still ask for, or others of it.
+    pub(super) fn quota(&mut self, terminal: &TerminalId, direction: Direction) -> Option<&mut Quota> {
+        let terminal = self.terminals.get_mut(terminal)?;
+        Some(match direction {
+            Direction::Outbound => &mut terminal.quota,
+            Direction::Inbound => &mut terminal.inbound,
+        })
+    }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use keyferry_channel::{self as channel, Code, Failure as ChannelFailure, Instant, Method, RequestId};
 use keyferry_parsers::messages::{Binding, Failure, Handover, Limits, Reason, Secret, SessionId, SessionPush};
-use keyferry_parsers::tls::ProtocolVersion;
 
-use super::flow::{Flow, HandoverKind, Phase};
+use super::connect::failure;
+use super::flow::{HandoverKind, Phase};
+use super::resumption::Taker;
+use super::session::{Carrier, Session};
 use super::timers::Timer;
-use super::{FlowId, Gateway, Output};
+use super::{Direction, FlowId, Gateway, Output};
 use crate::error::Error;
 use crate::stats::{count, record};
 use crate::terminals::TerminalId;
@@ -27,20 +29,42 @@ impl Gateway {
         };
         let HandoverKind::Relay(why) = kind;
         count(&mut self.stats.handovers, why);
-        match push(flow, *established, prefix) {
-            Ok(push) => self.deliver(now, id, &push),
-            Err(error) => self.fail_flow(now, id, error, Vec::new()),
+        let binding = Binding { local: flow.local, remote: flow.remote };
+        self.deliver_keys(now, Carrier::Path(id), *established, binding, prefix);
+    }
+
+    /// Sends a session's keys to its terminal; what can take its tickets stays.
+    pub(super) fn deliver_keys(
+        &mut self,
+        now: Instant,
+        carrier: Carrier,
+        mut established: Established,
+        binding: Binding,
+        prefix: Vec<u8>,
+    ) {
+        let taker = established.ticket_taker.take();
+        let Some(session) = self.session_of(carrier) else { return };
+        match push(session, established, binding, prefix, taker.is_some()) {
+            Ok(push) => {
+                if let Some(taker) = taker {
+                    let (terminal, number) = (session.terminal.clone(), session.number);
+                    let until = now + Duration::from_secs(session.wanted.session_seconds().into());
+                    self.resumption.keep(&terminal, number, Taker { taker, until });
+                }
+                self.deliver(now, carrier, &push);
+            }
+            Err(error) => self.fail(now, carrier, error),
         }
     }
 
-    fn deliver(&mut self, now: Instant, id: FlowId, push: &SessionPush) {
+    fn deliver(&mut self, now: Instant, carrier: Carrier, push: &SessionPush) {
         let request = RequestId(self.number());
-        let Some(flow) = self.flows.get(&id) else { return };
-        let terminal = flow.terminal.clone();
-        record(&mut self.stats.handshake_time, now.saturating_duration_since(flow.opened));
-        record(&mut self.stats.crypto_time, flow.crypto_time);
-        self.timers.set(Timer::Flow(id), Some(now + self.settings.delivery_time));
-        self.deliveries.insert((terminal.clone(), request), id);
+        let Some(session) = self.session_of(carrier) else { return };
+        let (terminal, opened, crypto_time) = (session.terminal.clone(), session.opened, session.crypto_time);
+        record(&mut self.stats.handshake_time, now.saturating_duration_since(opened));
+        record(&mut self.stats.crypto_time, crypto_time);
+        self.timers.set(timer(carrier), Some(now + self.settings.delivery_time));
+        self.deliveries.insert((terminal.clone(), request), carrier);
         let input = channel::Input::Request {
             id: request,
             code: Method::POST,
@@ -49,8 +73,25 @@ impl Gateway {
             handover: true,
         };
         if let Err(refused) = self.tell(now, &terminal, input) {
-            let detail = format!("the terminal's channel takes no hand-over now: {refused}");
-            self.fail_flow(now, id, Error::new(Reason::NOT_ACKNOWLEDGED, detail), Vec::new());
+            self.not_acknowledged(now, carrier, format!("the terminal's channel takes no hand-over now: {refused}"));
+        }
+    }
+
+    fn session_of(&self, carrier: Carrier) -> Option<&Session> {
+        match carrier {
+            Carrier::Path(flow) => self.flows.get(&flow).map(|flow| &flow.session),
+            Carrier::Terminal(session) => self.assisted.get(&session).map(|assisted| &assisted.session),
+        }
+    }
+
+    fn not_acknowledged(&mut self, now: Instant, carrier: Carrier, detail: String) {
+        self.fail(now, carrier, Error::new(Reason::NOT_ACKNOWLEDGED, detail));
+    }
+
+    fn fail(&mut self, now: Instant, carrier: Carrier, error: Error) {
+        match carrier {
+            Carrier::Path(flow) => self.fail_flow(now, flow, error, Vec::new()),
+            Carrier::Terminal(session) => self.fail_assisted(now, session, error, Vec::new()),
         }
     }
 
@@ -63,46 +104,53 @@ impl Gateway {
         code: Code,
         payload: &[u8],
     ) {
-        let Some(id) = self.deliveries.remove(&(terminal.clone(), request)) else {
+        let Some(carrier) = self.deliveries.remove(&(terminal.clone(), request)) else {
             return; // the answer to a failure notice or an echo
         };
         if code != Code::CHANGED {
             let said = Failure::decode(payload).ok().map_or(Reason::MALFORMED_REQUEST, |failure| failure.reason);
-            let error = Error::new(Reason::NOT_ACKNOWLEDGED, format!("the terminal refused its session keys: {said}"));
-            return self.fail_flow(now, id, error, Vec::new());
+            return self.not_acknowledged(now, carrier, format!("the terminal refused its session keys: {said}"));
         }
-        self.keys_arrived(now, id);
+        match carrier {
+            Carrier::Path(flow) => self.keys_arrived(now, flow),
+            Carrier::Terminal(session) => self.assisted_keys_arrived(now, session),
+        }
     }
 
     /// The terminal has the keys of this flow.
     fn keys_arrived(&mut self, now: Instant, id: FlowId) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         flow.phase = Phase::Delivered;
-        let (session, terminal) = (flow.session.0, flow.terminal.clone());
-        let lifetime = Duration::from_secs(flow.wanted.decision.rule.session_seconds.into());
+        let (terminal, direction, remote) = (flow.session.terminal.clone(), flow.direction, flow.remote);
+        let session = flow.session.number.0;
+        let kind = flow.session.kind(None);
+        let lifetime = Duration::from_secs(flow.session.wanted.session_seconds().into());
         tracing::info!(session, "session handed over");
-        tracing::debug!(session, %terminal, peer = %flow.remote, "of this flow");
+        tracing::debug!(session, %terminal, peer = %remote, "of this flow");
         self.timers.set(Timer::Flow(id), Some(now + lifetime + EXPIRY_MARGIN));
         self.outputs.push_back(Output::Open(id));
-        self.settle(&terminal);
-        if let Some(terminal) = self.terminals.get_mut(&terminal) {
-            terminal.quota.session_began();
+        self.settle(&terminal, direction, remote.ip());
+        if let Some(quota) = self.quota(&terminal, direction) {
+            quota.session_began();
         }
+        if direction == Direction::Inbound {
+            self.callers.session_began(remote.ip(), &terminal);
+        }
+        self.reached(&terminal, id);
         self.stats.sessions_delivered = self.stats.sessions_delivered.saturating_add(1);
-        self.count_handshake(None);
+        self.stats.handshake(kind);
     }
 
     /// A request of ours was given up.
     pub(super) fn undelivered(&mut self, now: Instant, terminal: &TerminalId, request: RequestId, why: ChannelFailure) {
-        if let Some(id) = self.deliveries.remove(&(terminal.clone(), request)) {
-            let detail = format!("the session keys did not reach the terminal: {why}");
-            self.fail_flow(now, id, Error::new(Reason::NOT_ACKNOWLEDGED, detail), Vec::new());
+        if let Some(carrier) = self.deliveries.remove(&(terminal.clone(), request)) {
+            self.not_acknowledged(now, carrier, format!("the session keys did not reach the terminal: {why}"));
         }
     }
 
     /// Tells a terminal that a session will not come to be.
     pub(super) fn tell_failure(&mut self, now: Instant, terminal: &TerminalId, session: SessionId, error: &Error) {
-        let failure = Failure { session: Some(session), reason: error.reason, detail: Some(error.detail.to_string()) };
+        let failure = failure(Some(session), error, Vec::new());
         let input = channel::Input::Request {
             id: RequestId(self.number()),
             code: Method::POST,
@@ -116,8 +164,8 @@ impl Gateway {
     }
 
     /// Drops a delivery that is under way, so that no key leaves with a late retransmission.
-    pub(super) fn forget_delivery(&mut self, now: Instant, id: FlowId) {
-        let Some(key) = self.deliveries.iter().find(|(_, flow)| **flow == id).map(|(key, _)| key.clone()) else {
+    pub(super) fn forget_delivery(&mut self, now: Instant, carrier: Carrier) {
+        let Some(key) = self.deliveries.iter().find(|(_, owner)| **owner == carrier).map(|(key, _)| key.clone()) else {
             return;
         };
         self.deliveries.remove(&key);
@@ -127,8 +175,21 @@ impl Gateway {
     }
 }
 
+fn timer(carrier: Carrier) -> Timer {
+    match carrier {
+        Carrier::Path(flow) => Timer::Flow(flow),
+        Carrier::Terminal(session) => Timer::Assisted(session),
+    }
+}
+
 /// The message that carries the keys. Consumes them: this is the last time the core sees them.
-fn push(flow: &Flow, established: Established, prefix: Vec<u8>) -> Result<SessionPush, Error> {
+fn push(
+    session: &Session,
+    established: Established,
+    binding: Binding,
+    prefix: Vec<u8>,
+    resumable: bool,
+) -> Result<SessionPush, Error> {
     let secret = |secret: &[u8]| {
         Secret::new(secret).ok_or_else(|| Error::new(Reason::INTERNAL, "a traffic secret has an odd length"))
     };
@@ -137,18 +198,22 @@ fn push(flow: &Flow, established: Established, prefix: Vec<u8>) -> Result<Sessio
     }
     let key = tls::limits(established.suite)
         .ok_or_else(|| Error::new(Reason::INTERNAL, "a suite without limits was negotiated"))?;
+    let seconds = session.wanted.session_seconds();
     Ok(SessionPush::Handover(Box::new(Handover {
-        session: flow.session,
+        session: session.number,
         suite: established.suite,
         tx_secret: secret(established.tx_secret.as_bytes())?,
         rx_secret: secret(established.rx_secret.as_bytes())?,
         tx_sequence: established.tx_sequence,
         rx_sequence: established.rx_sequence,
-        binding: Binding { local: flow.local, remote: flow.remote },
+        binding,
         peer: established.peer.clone(),
-        limits: Limits { records: key.records, bytes: key.bytes, seconds: flow.wanted.decision.rule.session_seconds },
+        limits: Limits { records: key.records, bytes: key.bytes, seconds },
         alpn: established.alpn.clone(),
         prefix,
-        tls_version: ProtocolVersion::TLS_1_3,
+        tls_version: established.version,
+        role: established.role,
+        server_name: established.server_name.clone(),
+        resumable,
     })))
 }

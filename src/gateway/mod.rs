@@ -5,17 +5,29 @@
 //! ```text
 //! connect   /kf/connect: policy, address, quota -> offer
 //! offers    what a terminal is about to open
+//! listen    /kf/listen, and peers that connect to terminals; callers: how many of them, from where;
+//! reaching  and how many a terminal is reached for at once
 //! flow      TCP opened -> peer connected -> handshake on workers -> hand-over
+//! kx        /kf/kx: the same with the terminal as carrier of the bytes; pieces: the stream it carries
+//! resumption  tickets of TLS 1.3, each for one terminal and rule
+//! session   what is known of a session before there are keys, and how its handshake begins
 //! handover  keys to the terminal over the channel, and what comes back
 //! step      the part that runs on a worker thread
 //! ```
 
+mod callers;
 mod connect;
 mod flow;
 mod handover;
+mod kx;
 mod links;
+mod listen;
 mod offers;
 mod operator;
+mod pieces;
+mod reaching;
+mod resumption;
+mod session;
 mod step;
 mod timers;
 
@@ -26,17 +38,26 @@ use std::time::Duration;
 
 use keyferry_channel::{Id, Instant, RequestId, State};
 use keyferry_parsers::messages::SessionId;
+use keyferry_parsers::tls::NamedGroup;
 use zeroize::Zeroizing;
 
+use crate::crypto::GROUPS;
 use crate::error::Error;
-use crate::policy::{AddressGuard, Network, Policy, Rule};
+use crate::policy::{AddressGuard, Network, Policy, Revocation, Rule, Service, Trust};
+use crate::signer::{Credential, Signer};
 use crate::stats::Stats;
 use crate::terminals::{Path, TerminalId, TerminalRecord, Terminals};
 use crate::tls;
 
+use self::callers::Callers;
 use self::connect::Lookup;
 use self::flow::Flow;
+use self::kx::Assisted;
+use self::listen::Listening;
 use self::offers::Offers;
+use self::reaching::Reaching;
+use self::resumption::Resumption;
+use self::session::Carrier;
 use self::timers::{Timer, Timers};
 
 pub use self::flow::{FlowEnd, HandoverKind};
@@ -54,6 +75,15 @@ pub struct LookupId(pub u64);
 /// One write of a terminal's channel state, numbered so that its confirmation can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+/// Who opened a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// The terminal.
+    Outbound,
+    /// The peer.
+    Inbound,
+}
 
 /// Fills a slice with unpredictable bytes.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
@@ -101,17 +131,21 @@ pub enum Input {
         /// Addresses in the resolver's order; empty when the name does not exist.
         addresses: Vec<IpAddr>,
     },
-    /// A terminal opened TCP; the driver accepted it and sends nothing on.
+    /// A terminal, or a peer that wants a terminal, opened TCP; the driver accepted it and sends nothing on.
     FlowOpened {
         /// A number never used before.
         flow: FlowId,
         /// The terminal's end.
         terminal: SocketAddr,
-        /// The address it dialled.
+        /// The peer's end.
         peer: SocketAddr,
+        /// Who opened it.
+        direction: Direction,
     },
     /// The connection to the peer stands.
     PeerConnected(FlowId),
+    /// The connection to the terminal stands.
+    TerminalConnected(FlowId),
     /// One whole TLS record came from the peer.
     PeerRecord {
         /// The flow it belongs to.
@@ -169,6 +203,20 @@ pub enum Input {
     },
     /// A terminal was revoked in the store.
     Revoke(TerminalId),
+    /// The certificates of a terminal are these from now on.
+    Credentials {
+        /// The terminal.
+        terminal: TerminalId,
+        /// All that it has.
+        credentials: Vec<Arc<Credential>>,
+    },
+    /// The operator put new revocation lists in place.
+    RevocationLists {
+        /// The trust they belong to.
+        trust: String,
+        /// All its lists, DER.
+        lists: Vec<Vec<u8>>,
+    },
     /// A deadline of [`Output::Timeout`] may have passed.
     Timeout,
 }
@@ -200,6 +248,9 @@ pub enum Output {
     },
     /// Open the connection to the peer, with the terminal's address and port.
     ConnectPeer(FlowId),
+    /// Open the connection to the terminal, with the peer's address and port; then answer
+    /// [`Input::TerminalConnected`].
+    ConnectTerminal(FlowId),
     /// Read exactly one TLS record of the peer, then answer [`Input::PeerRecord`]. Nothing is read unasked:
     /// what follows the handshake belongs to the terminal.
     ReadPeer(FlowId),
@@ -257,22 +308,37 @@ pub struct Gateway {
     settings: Settings,
     policy: Policy,
     guard: AddressGuard,
-    /// One prepared TLS client for each rule of the policy, in its order.
-    clients: Vec<Arc<tls::Client>>,
+    key_log: Option<Arc<dyn tls::KeyLog>>,
+    /// Has the terminals' private keys; `None`: no terminal can prove who it is.
+    signer: Option<Arc<dyn Signer>>,
+    /// What each rule of the policy needs of the engine, in its order.
+    clients: Vec<Clients>,
+    /// The same for what terminals serve.
+    services: Vec<Arc<tls::Service>>,
+    resumption: Resumption,
     terminals: Terminals,
+    listening: Listening,
     lookups: BTreeMap<LookupId, Lookup>,
     offers: Offers,
     flows: BTreeMap<FlowId, Flow>,
-    by_session: BTreeMap<SessionId, FlowId>,
+    assisted: BTreeMap<SessionId, Assisted>,
+    /// The numbers in use.
+    sessions: BTreeSet<SessionId>,
     /// The terminal's and the peer's end of every flow.
     connections: BTreeSet<(SocketAddr, SocketAddr)>,
-    /// Flows before their keys were acknowledged: what the quotas count beside the offers.
-    pending_flows: usize,
-    deliveries: BTreeMap<(TerminalId, RequestId), FlowId>,
+    /// Handshakes that terminals asked for, before their keys were acknowledged: what the quotas count beside the
+    /// offers.
+    pending: usize,
+    /// Handshakes that peers began.
+    callers: Callers,
+    reaching: Reaching,
+    deliveries: BTreeMap<(TerminalId, RequestId), Carrier>,
     tickets: BTreeMap<Ticket, TerminalId>,
     timers: Timers,
     stats: Stats,
     random: Random,
+    /// The calendar, as of the input in hand.
+    unix_now: Duration,
     next: u64,
     outputs: VecDeque<Output>,
     /// Links with something to say, drained before `poll_output` reports idleness.
@@ -292,24 +358,34 @@ impl Gateway {
         key_log: Option<Arc<dyn tls::KeyLog>>,
         random: Random,
     ) -> Result<Self, Error> {
-        let clients = policy.rules().iter().map(|rule| client(rule, key_log.clone())).collect::<Result<_, _>>()?;
+        let clients = clients(&policy, key_log.as_ref())?;
+        let services = services(&policy, key_log.as_ref())?;
         Ok(Self {
             settings,
             policy,
             guard,
+            key_log,
+            signer: None,
             clients,
+            services,
+            resumption: Resumption::default(),
             terminals: Terminals::default(),
+            listening: Listening::default(),
             lookups: BTreeMap::new(),
             offers: Offers::default(),
             flows: BTreeMap::new(),
-            by_session: BTreeMap::new(),
+            assisted: BTreeMap::new(),
+            sessions: BTreeSet::new(),
             connections: BTreeSet::new(),
-            pending_flows: 0,
+            pending: 0,
+            callers: Callers::default(),
+            reaching: Reaching::default(),
             deliveries: BTreeMap::new(),
             tickets: BTreeMap::new(),
             timers: Timers::default(),
             stats: Stats::new(),
             random,
+            unix_now: Duration::ZERO,
             next: 0,
             outputs: VecDeque::new(),
             talkative: BTreeSet::new(),
@@ -319,11 +395,15 @@ impl Gateway {
     /// Takes one event. Nothing it carries can make the gateway fail; what is wrong with it is counted
     /// and, where somebody is entitled to an answer, answered.
     pub fn handle_input(&mut self, now: Now, input: Input) {
+        self.unix_now = now.unix;
         match input {
             Input::Datagram { path, bytes } => self.datagram(now.monotonic, path, bytes),
             Input::Resolved { lookup, addresses } => self.resolved(now.monotonic, lookup, addresses),
-            Input::FlowOpened { flow, terminal, peer } => self.flow_opened(now.monotonic, flow, terminal, peer),
+            Input::FlowOpened { flow, terminal, peer, direction } => {
+                self.flow_opened(now.monotonic, flow, (terminal, peer), direction);
+            }
             Input::PeerConnected(flow) => self.peer_connected(now.monotonic, flow),
+            Input::TerminalConnected(flow) => self.terminal_connected(now.monotonic, flow),
             Input::PeerRecord { flow, record } => self.peer_record(flow, record),
             Input::PeerClosed(flow) => self.peer_closed(now.monotonic, flow),
             Input::FlowFailed { flow, error } => self.fail_flow(now.monotonic, flow, error, Vec::new()),
@@ -335,6 +415,8 @@ impl Gateway {
             Input::Persisted { ticket, durable } => self.persisted(now.monotonic, ticket, durable),
             Input::Admit { record, state } => self.admit(now.monotonic, *record, *state),
             Input::Revoke(terminal) => self.revoke(now.monotonic, &terminal),
+            Input::Credentials { terminal, credentials } => self.set_credentials(&terminal, credentials),
+            Input::RevocationLists { trust, lists } => self.set_revocation_lists(now.monotonic, &trust, &lists),
             Input::Timeout => self.run_timers(now.monotonic),
         }
         self.drain_links(now.monotonic);
@@ -346,6 +428,11 @@ impl Gateway {
             let (at, why) = self.timers.next();
             Output::Timeout(at, why)
         })
+    }
+
+    /// Whom to ask for signatures with the terminals' private keys.
+    pub fn set_signer(&mut self, signer: Arc<dyn Signer>) {
+        self.signer = Some(signer);
     }
 
     /// The host's own addresses and the networks its terminals are in: nobody is led there.
@@ -371,6 +458,7 @@ impl Gateway {
                 Timer::Lookup(lookup) => self.resolved(now, lookup, Vec::new()),
                 Timer::Offer(session) => self.offer_lapsed(now, session),
                 Timer::Flow(flow) => self.flow_timeout(now, flow),
+                Timer::Assisted(session) => self.assisted_timeout(now, session),
                 Timer::Sweep => self.sweep(now),
             }
         }
@@ -383,15 +471,60 @@ impl Gateway {
 }
 
 /// What a rule needs of the engine, prepared once.
-fn client(rule: &Rule, key_log: Option<Arc<dyn tls::KeyLog>>) -> Result<Arc<tls::Client>, Error> {
-    let profile = tls::Profile {
-        trust: tls::Trust {
-            anchors: rule.trust.anchors.clone(),
-            pins: rule.trust.pins.iter().copied().map(tls::Pin).collect(),
-        },
-        groups: rule.key_exchange.clone(),
-        suites: rule.cipher_suites.clone(),
+struct Clients {
+    inline: Arc<tls::Client>,
+    /// For hellos that cross the terminal's link.
+    assisted: Arc<tls::Client>,
+}
+
+fn clients(policy: &Policy, key_log: Option<&Arc<dyn tls::KeyLog>>) -> Result<Vec<Clients>, Error> {
+    policy.rules().iter().map(|rule| Clients::new(rule, key_log.cloned())).collect()
+}
+
+fn services(policy: &Policy, key_log: Option<&Arc<dyn tls::KeyLog>>) -> Result<Vec<Arc<tls::Service>>, Error> {
+    policy.services().iter().map(|service| prepared(service, key_log.cloned())).collect()
+}
+
+impl Clients {
+    fn new(rule: &Rule, key_log: Option<Arc<dyn tls::KeyLog>>) -> Result<Self, Error> {
+        let mut profile = tls::Profile {
+            trust: trust(&rule.trust),
+            groups: rule.key_exchange.clone(),
+            suites: rule.cipher_suites.clone(),
+            key_log,
+        };
+        let inline = Arc::new(tls::Client::new(&profile)?);
+        if profile.groups != GROUPS {
+            return Ok(Self { assisted: Arc::clone(&inline), inline });
+        }
+        // By default the first share of an assisted hello is a small one: a hybrid one has over a kilobyte. An
+        // operator who names the groups gets the order that he names.
+        profile.groups.sort_by_key(|group| *group == NamedGroup::X25519_MLKEM768);
+        Ok(Self { inline, assisted: Arc::new(tls::Client::new(&profile)?) })
+    }
+}
+
+fn prepared(service: &Service, key_log: Option<Arc<dyn tls::KeyLog>>) -> Result<Arc<tls::Service>, Error> {
+    let profile = tls::ServiceProfile {
+        clients: service.clients.as_deref().map(trust),
+        client_names: service.client_names.clone(),
+        groups: service.key_exchange.clone(),
+        suites: service.cipher_suites.clone(),
+        alpn: service.alpn.clone(),
+        names: service.names.clone(),
         key_log,
     };
-    Ok(Arc::new(tls::Client::new(&profile)?))
+    Ok(Arc::new(tls::Service::new(&profile)?))
+}
+
+fn trust(trust: &Trust) -> tls::Trust {
+    tls::Trust {
+        anchors: trust.anchors.clone(),
+        pins: trust.pins.iter().copied().map(tls::Pin).collect(),
+        crls: trust.crls.clone(),
+        revocation: match trust.revocation {
+            Revocation::Chain => tls::Revocation::Chain,
+            Revocation::EndEntity => tls::Revocation::EndEntity,
+        },
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use keyferry_parsers::messages::SessionId;
 
-use crate::policy::Decision;
+use super::session::Wanted;
 use crate::terminals::TerminalId;
 
 /// A connection the terminal is about to open.
@@ -16,14 +16,6 @@ pub(super) struct Offer {
     pub(super) source_port: u16,
     pub(super) peer: SocketAddr,
     pub(super) wanted: Wanted,
-}
-
-/// What the session shall be, whether the terminal asked for it or policy says so.
-#[derive(Clone)]
-pub(super) struct Wanted {
-    pub(super) decision: Decision,
-    /// What the terminal can compute, in its order of preference.
-    pub(super) cipher_suites: Vec<keyferry_parsers::tls::CipherSuite>,
 }
 
 /// The open offers, by session and by the connection they expect.

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Offer(SessionId),
     /// A flow has not reached its next phase yet.
     Flow(FlowId),
+    /// An assisted handshake has not reached its next phase yet.
+    Assisted(SessionId),
     /// Channel keys that are due to advance are looked for.
     Sweep,
 }
@@ -61,6 +63,7 @@ impl Timers {
             Some((at, Timer::Link(_))) => (Some(*at), "channel retransmission"),
             Some((at, Timer::Lookup(_))) => (Some(*at), "name lookup"),
             Some((at, Timer::Offer(_))) => (Some(*at), "terminal opens TCP"),
+            Some((at, Timer::Assisted(_))) => (Some(*at), "assisted handshake deadline"),
             Some((at, Timer::Flow(_))) => (Some(*at), "handshake deadline"),
             Some((at, Timer::Sweep)) => (Some(*at), "channel keys of age"),
         }

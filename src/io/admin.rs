@@ -1,19 +1,21 @@
 //! The operator's way to the running gateway: a Unix socket that only root and the gateway's own user can
 //! use. One line of JSON asks, one line answers.
 
+mod certificate;
 mod operate;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -21,12 +23,13 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use operate::{Contact, operate};
 
-use super::files;
+use super::socket;
 use super::store::WrittenRecord;
 use super::store::enrol::NewTerminal;
+pub use certificate::{NewCertificate, ShownCertificate};
 
 /// No request is longer, in bytes.
-const LONGEST_REQUEST: u64 = 64 << 10;
+const LONGEST_REQUEST: usize = 128 << 10;
 /// 100,000 terminals take about 30 MB.
 const LONGEST_RESPONSE: u64 = 256 << 20;
 /// For the client to write its request, and for it to read the answer.
@@ -37,7 +40,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 16;
 
 /// What the operator asks of the running gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum AdminRequest {
     /// The figures, as JSON.
@@ -58,6 +61,20 @@ pub enum AdminRequest {
         /// Its name.
         id: String,
     },
+    /// Gives a terminal a certificate, or another one of the same name.
+    CertificateAdd(NewCertificate),
+    /// The certificates of a terminal.
+    CertificateList {
+        /// The terminal's name.
+        id: String,
+    },
+    /// Takes a certificate from a terminal and erases its private key.
+    CertificateRemove {
+        /// The terminal's name.
+        id: String,
+        /// The certificate's.
+        name: String,
+    },
 }
 
 /// What the gateway answers.
@@ -75,6 +92,10 @@ pub enum AdminResponse {
     Terminals(Vec<ShownTerminal>),
     /// To `TerminalShow` and `TerminalRevoke`.
     Terminal(Box<ShownTerminal>),
+    /// To `CertificateAdd` and `CertificateRemove`.
+    Certificate(ShownCertificate),
+    /// To `CertificateList`.
+    Certificates(Vec<ShownCertificate>),
     /// What was asked cannot be done; the text says why and what to change.
     Refused(String),
     /// The gateway failed.
@@ -192,25 +213,10 @@ impl AdminSocket {
     /// # Errors
     /// `AddrInUse` where another gateway answers there.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if BlockingStream::connect(path).is_ok() {
-            let what = format!("another gateway answers on {}", path.display());
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
-        }
-        if let Some(directory) = path.parent() {
-            files::create_private_directory(directory)?;
-        }
-        // Under its name only once its mode is right.
-        let mut unnamed = path.as_os_str().to_owned();
-        unnamed.push(".new");
-        let unnamed = PathBuf::from(unnamed);
-        match fs::remove_file(&unnamed) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&unnamed)?;
-        fs::set_permissions(&unnamed, fs::Permissions::from_mode(0o600))?;
-        let uid = fs::metadata(&unnamed)?.uid();
-        fs::rename(&unnamed, path)?;
+        let listener = socket::bind(path, 0o600)?;
+        listener.set_nonblocking(true)?;
+        let uid = fs::metadata(path)?.uid();
+        let listener = UnixListener::from_std(listener)?;
         Ok(Self { listener, path: path.to_owned(), uid })
     }
 
@@ -267,7 +273,9 @@ pub fn call(path: &Path, request: &AdminRequest) -> Result<AdminResponse, CallEr
 fn exchange(mut stream: BlockingStream, request: &AdminRequest) -> io::Result<AdminResponse> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE + ANSWER_TIME))?;
-    let mut line = serde_json::to_vec(request)?;
+    // Of its final size at once, and wiped: it may hold a private key.
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_REQUEST));
+    serde_json::to_writer(&mut *line, request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = Zeroizing::new(Vec::new());
@@ -285,9 +293,9 @@ fn may_ask(stream: &UnixStream, own: u32) -> bool {
 
 async fn serve_one(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let mut line = Vec::new();
-    let mut reader = tokio::io::BufReader::new(reader.take(LONGEST_REQUEST));
-    timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await??;
+    // Of its final size at once, and wiped: it may hold a private key.
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_REQUEST));
+    timeout(PATIENCE, read_line(reader, &mut line)).await??;
     let response = match read_request(&line) {
         Ok(request) => answer(request, calls).await,
         Err(what) => AdminResponse::Refused(what),
@@ -296,6 +304,13 @@ async fn serve_one(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result
     text.push(b'\n');
     timeout(PATIENCE, writer.write_all(&text)).await??;
     writer.shutdown().await
+}
+
+/// Reads until a line ends, the other side stops or the request becomes too long.
+async fn read_line(reader: OwnedReadHalf, line: &mut Vec<u8>) -> io::Result<()> {
+    let mut reader = reader.take(LONGEST_REQUEST as u64);
+    while !line.ends_with(b"\n") && reader.read_buf(line).await? > 0 {}
+    Ok(())
 }
 
 fn read_request(line: &[u8]) -> Result<AdminRequest, String> {
@@ -371,8 +386,8 @@ mod tests {
         };
         assert!(raw(b"{\"command\":\"fly\"}\n".to_vec()).await.unwrap().contains("not a request"));
         assert!(raw(b"{\"command\":\"terminal-add\",\"colour\":1}\n".to_vec()).await.unwrap().contains("colour"));
-        let endless = raw(vec![b'x'; LONGEST_REQUEST as usize]).await.unwrap();
-        assert!(endless.contains("at most 65536 bytes"), "{endless}");
+        let endless = raw(vec![b'x'; LONGEST_REQUEST]).await.unwrap();
+        assert!(endless.contains("at most 131072 bytes"), "{endless}");
     }
 
     #[tokio::test]

@@ -19,6 +19,17 @@ pub fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
 pub fn read_private(path: &Path, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut file = File::open(path)?;
     refuse_if_open_to_others(&file)?;
+    read_wiped(&mut file, largest)
+}
+
+/// Reads a secret of at most `largest` bytes that somebody else made, and whether others can read it, too.
+pub fn read_secret(path: &Path, largest: usize) -> io::Result<(Zeroizing<Vec<u8>>, bool)> {
+    let mut file = File::open(path)?;
+    let is_open_to_others = file.metadata()?.mode() & 0o077 != 0;
+    Ok((read_wiped(&mut file, largest)?, is_open_to_others))
+}
+
+fn read_wiped(file: &mut File, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // Of its final size at once: a growing buffer would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(vec![0; largest.saturating_add(1)]);
     let mut length = 0;

@@ -1,10 +1,11 @@
-//! What must survive a restart: terminals and the state of their channels, sealed, in one transactional
-//! database (redb) beside the erasable slot keys ([`super::slots`]). Nothing is acknowledged to anybody
+//! What must survive a restart: terminals, the state of their channels and their certificates, sealed, in one
+//! transactional database (redb) beside the erasable slot keys ([`super::slots`]). Nothing is acknowledged to anybody
 //! before [`Store::commit`] has returned.
 //!
 //! Forgetting: the channel state that a new one replaces cannot be unsealed any more once `commit` has
 //! returned, whoever has both files and the key file. See `slots` for the order of the writes.
 
+mod credentials;
 pub mod enrol;
 mod medium;
 mod record;
@@ -20,6 +21,7 @@ use keyferry_parsers::messages::Reason;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 use zeroize::Zeroizing;
 
+pub use credentials::StoredCredential;
 pub use medium::{Directory, Medium};
 pub use record::{WrittenRecord, read_mac, write_mac};
 pub use seal::StoreKey;
@@ -27,7 +29,7 @@ pub use seal::StoreKey;
 use crate::error::Error;
 use crate::io::slots::{Half, Slots};
 use crate::terminals::{TerminalId, TerminalRecord};
-use schema::{CHANNELS, KEY_CHECK, META, NEXT_KID, REVOCATIONS, TERMINALS};
+use schema::{CHANNELS, CREDENTIALS, KEY_CHECK, META, NEXT_KID, REVOCATIONS, TERMINALS};
 use seal::Place;
 
 /// Kids count up from here: two bytes, later three. One byte is left to gateways.
@@ -55,7 +57,17 @@ pub enum Change {
         /// What replaces the state before, encoded ([`State::encode`]).
         state: Zeroizing<Vec<u8>>,
     },
-    /// Marks a terminal as revoked and erases its channel. Nothing for one that is unknown or revoked.
+    /// Adds a certificate of a terminal, or replaces the one of the same name.
+    PutCredential(StoredCredential),
+    /// Removes a certificate of a terminal, and erases its private key.
+    RemoveCredential {
+        /// The terminal.
+        owner: TerminalId,
+        /// The certificate's name; None: all that the terminal has.
+        name: Option<String>,
+    },
+    /// Marks a terminal as revoked and erases its channel and its certificates' keys. Nothing for one that is
+    /// unknown or revoked.
     Revoke {
         /// The terminal.
         id: TerminalId,
@@ -68,6 +80,8 @@ struct Open {
     database: Database,
     slots: Slots,
     channels: BTreeMap<Id, Head>,
+    /// Where the slot key of each certificate's record is.
+    credentials: BTreeMap<String, Half>,
     next_kid: u64,
 }
 
@@ -185,22 +199,26 @@ impl Open {
         check_key(&database, key)?;
         let transaction = database.begin_read().map_err(unavailable)?;
         let channels = read_heads(&transaction.open_table(CHANNELS).map_err(unavailable)?)?;
+        let credentials = credentials::read_halves(&transaction.open_table(CREDENTIALS).map_err(unavailable)?)?;
         let next_kid = read_number(&transaction.open_table(META).map_err(unavailable)?, NEXT_KID)?.max(FIRST_KID);
         drop(transaction);
         // Only now is it known which keys must stay.
-        let named: BTreeSet<Half> = channels.values().map(|head| head.half).collect();
+        let named: BTreeSet<Half> =
+            channels.values().map(|head| head.half).chain(credentials.values().copied()).collect();
         let slots = Slots::open(medium.slots().map_err(unavailable)?, &named).map_err(unavailable)?;
-        Ok(Self { database, slots, channels, next_kid })
+        Ok(Self { database, slots, channels, credentials, next_kid })
     }
 
     fn commit(&mut self, key: &StoreKey, changes: Vec<Change>) -> Result<(), Error> {
         let transaction = self.database.begin_write().map_err(unavailable)?;
-        let mut batch = Batch { key, states: BTreeMap::new(), admitted: BTreeSet::new(), gone: BTreeSet::new() };
-        batch.write_terminals(&transaction, changes)?;
+        let mut batch = Batch::new(key);
+        batch.write_terminals(&transaction, changes, &self.credentials)?;
         let replaced = self.write_channels(&transaction, &batch)?;
+        let credentials = self.write_credentials(&transaction, key, &batch.credentials)?;
         write_number(&transaction, NEXT_KID, self.next_kid)?;
         transaction.commit().map_err(unavailable)?;
         self.forget(&batch, &replaced)?;
+        self.forget_credentials(credentials)?;
         for (kid, head, _) in replaced {
             self.channels.insert(kid, head);
         }
@@ -271,7 +289,7 @@ impl Open {
     }
 }
 
-/// The changes of one commit, as far as they concern channels.
+/// The changes of one commit, as far as they concern channels and certificates.
 struct Batch<'a> {
     key: &'a StoreKey,
     states: BTreeMap<Id, Zeroizing<Vec<u8>>>,
@@ -279,11 +297,28 @@ struct Batch<'a> {
     admitted: BTreeSet<Id>,
     /// Kids whose channels end.
     gone: BTreeSet<Id>,
+    credentials: credentials::Changes,
 }
 
-impl Batch<'_> {
-    /// Puts terminals into the transaction, and sorts out what becomes of the channels.
-    fn write_terminals(&mut self, transaction: &WriteTransaction, changes: Vec<Change>) -> Result<(), Error> {
+impl<'a> Batch<'a> {
+    fn new(key: &'a StoreKey) -> Self {
+        Self {
+            key,
+            states: BTreeMap::new(),
+            admitted: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            credentials: credentials::Changes::default(),
+        }
+    }
+
+    /// Puts terminals into the transaction, and sorts out what becomes of the rest. `present` is what there is
+    /// of certificates.
+    fn write_terminals(
+        &mut self,
+        transaction: &WriteTransaction,
+        changes: Vec<Change>,
+        present: &BTreeMap<String, Half>,
+    ) -> Result<(), Error> {
         let mut table = transaction.open_table(TERMINALS).map_err(unavailable)?;
         for change in changes {
             match change {
@@ -300,12 +335,16 @@ impl Batch<'_> {
                         self.states.insert(kid, state);
                     }
                 }
+                Change::PutCredential(stored) => self.credentials.put(stored),
+                Change::RemoveCredential { owner, name: Some(name) } => self.credentials.remove(&owner, &name),
+                Change::RemoveCredential { owner, name: None } => self.credentials.remove_all(&owner, present),
                 Change::Revoke { id, at } => {
                     let record = read_terminal(self.key, &table, &id)?;
                     let Some(record) = record.filter(|record| record.revoked.is_none()) else {
                         continue;
                     };
                     self.end(record.kid);
+                    self.credentials.remove_all(&id, present);
                     write_terminal(self.key, &mut table, &TerminalRecord { revoked: Some(at), ..record })?;
                     count_revocation(transaction)?;
                 }

@@ -5,15 +5,17 @@
 mod addresses;
 mod network;
 mod rule;
+mod service;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use keyferry_parsers::messages::{PeerName, Reason};
 
 pub use addresses::AddressGuard;
 pub use network::{BadNetwork, Network};
-pub use rule::{Rule, TerminalPattern, Trust};
+pub use rule::{Revocation, Rule, TerminalPattern, Trust};
+pub use service::Service;
 
 use crate::error::Error;
 
@@ -22,6 +24,7 @@ use crate::error::Error;
 pub struct Policy {
     revision: u64,
     rules: Vec<Arc<Rule>>,
+    services: Vec<Arc<Service>>,
 }
 
 /// The terminal that asks.
@@ -46,15 +49,6 @@ pub struct PeerQuery<'a> {
     pub alpn: &'a [String],
 }
 
-/// Who opens the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The terminal.
-    Outbound,
-    /// The peer. No rule allows it yet.
-    Inbound,
-}
-
 /// A yes, and under which conditions.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -68,10 +62,42 @@ pub struct Decision {
     pub alpn: Vec<String>,
 }
 
+/// A yes to a peer that connects to a terminal.
+#[derive(Clone, Debug)]
+pub struct ServiceDecision {
+    /// The revision of the policy that said so.
+    pub revision: u64,
+    /// The position of the rule among the `[[service]]` entries, from 0.
+    pub index: usize,
+    /// The rule itself.
+    pub service: Arc<Service>,
+}
+
 impl Policy {
-    /// A policy of `rules`, the first match wins. `revision` tells snapshots apart.
+    /// A policy of `rules` for what terminals ask for, the first match wins. `revision` tells snapshots apart.
     pub fn new(revision: u64, rules: Vec<Rule>) -> Self {
-        Self { revision, rules: rules.into_iter().map(Arc::new).collect() }
+        Self { revision, rules: rules.into_iter().map(Arc::new).collect(), services: Vec::new() }
+    }
+
+    /// The same, with rules for connections that peers open to terminals.
+    pub fn with_services(self, services: Vec<Service>) -> Self {
+        Self { services: services.into_iter().map(Arc::new).collect(), ..self }
+    }
+
+    /// The same, with new revocation lists (DER) for the trust of that name. No decision changes by it, only
+    /// what a certificate is worth.
+    pub fn with_revocation_lists(mut self, trust: &str, lists: &[Vec<u8>]) -> Self {
+        let renewed = |old: &Arc<Trust>| Arc::new(Trust { crls: lists.to_vec(), ..Trust::clone(old) });
+        for rule in self.rules.iter_mut().filter(|rule| rule.trust.name == trust) {
+            let trust = renewed(&rule.trust);
+            Arc::make_mut(rule).trust = trust;
+        }
+        for service in &mut self.services {
+            if let Some(clients) = service.clients.clone().filter(|clients| clients.name == trust) {
+                Arc::make_mut(service).clients = Some(renewed(&clients));
+            }
+        }
+        self
     }
 
     /// Grows with every replacement of the policy.
@@ -84,18 +110,15 @@ impl Policy {
         &self.rules
     }
 
+    /// The rules for connections to terminals, in order.
+    pub fn services(&self) -> &[Arc<Service>] {
+        &self.services
+    }
+
     /// Whether `terminal` may reach the peer it names. The first rule that covers terminal, peer and
     /// port decides. Otherwise `FORBIDDEN_PEER`, `FORBIDDEN_PORT` or `FORBIDDEN_ALPN`, with the line
     /// that the operator would have to add.
-    pub fn lookup(
-        &self,
-        terminal: &TerminalRef<'_>,
-        query: &PeerQuery<'_>,
-        direction: Direction,
-    ) -> Result<Decision, Error> {
-        if direction == Direction::Inbound {
-            return Err(Error::new(Reason::FORBIDDEN_PEER, "no rule lets a peer open a connection to a terminal"));
-        }
+    pub fn lookup(&self, terminal: &TerminalRef<'_>, query: &PeerQuery<'_>) -> Result<Decision, Error> {
         let mut near_miss = NearMiss::default();
         for (index, rule) in self.rules.iter().enumerate() {
             if !rule.names(query) {
@@ -123,6 +146,42 @@ impl Policy {
                 && rule.covers_terminal(terminal)
         })?;
         Some(self.decision(index, rule, rule.alpn.clone()))
+    }
+
+    /// Whether a peer at `peer` may connect to `port` of `terminal`. The first rule that covers terminal and
+    /// port decides. Otherwise `FORBIDDEN_PORT` where there is none, or `FORBIDDEN_CLIENT`.
+    pub fn lookup_service(
+        &self,
+        terminal: &TerminalRef<'_>,
+        port: u16,
+        peer: IpAddr,
+    ) -> Result<ServiceDecision, Error> {
+        let decision = self.service_of(terminal, port)?;
+        if !decision.service.admits(peer) {
+            let detail = format!("the [[service]] for port {port} of {} has no `peers` with {peer}", terminal.id);
+            return Err(Error::new(Reason::FORBIDDEN_CLIENT, detail));
+        }
+        Ok(decision)
+    }
+
+    /// The TCP ports on which `terminal` may serve.
+    pub fn served_ports(&self, terminal: &TerminalRef<'_>) -> Vec<u16> {
+        let ports = self.services.iter().flat_map(|service| service.ports.iter().copied());
+        let mut ports: Vec<u16> = ports.filter(|port| self.service_of(terminal, *port).is_ok()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// The rule under which `terminal` serves on `port`, whoever connects.
+    pub fn service_of(&self, terminal: &TerminalRef<'_>, port: u16) -> Result<ServiceDecision, Error> {
+        let mut services = self.services.iter().enumerate();
+        let (index, service) = services.find(|(_, service)| service.is_of(terminal, port)).ok_or_else(|| {
+            let id = terminal.id;
+            let remedy = format!("add a [[service]] with terminals = [\"{id}\"] and ports = [{port}]");
+            Error::new(Reason::FORBIDDEN_PORT, format!("terminal {id} may not serve on port {port}; {remedy}"))
+        })?;
+        Ok(ServiceDecision { revision: self.revision, index, service: Arc::clone(service) })
     }
 
     fn decision(&self, index: usize, rule: &Arc<Rule>, alpn: Vec<String>) -> Decision {

@@ -34,6 +34,10 @@ pub struct Rule {
     pub cipher_suites: Vec<CipherSuite>,
     /// How long a session may live, in seconds.
     pub session_seconds: u32,
+    /// Whether the terminal's certificate is shown to this peer if it asks for one.
+    pub client_certificate: bool,
+    /// Whether sessions are resumed with the peer's tickets.
+    pub resumption: bool,
 }
 
 /// An entry of `terminals`.
@@ -57,6 +61,20 @@ pub struct Trust {
     pub anchors: Vec<Vec<u8>>,
     /// SHA-256 of acceptable SubjectPublicKeyInfo structures.
     pub pins: Vec<[u8; 32]>,
+    /// Certificate revocation lists, DER; empty: revocation is not checked.
+    pub crls: Vec<Vec<u8>>,
+    /// How far `crls` must reach.
+    pub revocation: Revocation,
+}
+
+/// Which certificates of a chain the revocation lists must speak for, where there are any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// Each one below the anchor.
+    #[default]
+    Chain,
+    /// The peer's own.
+    EndEntity,
 }
 
 impl Rule {
@@ -125,7 +143,14 @@ impl TerminalPattern {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust({}: {} anchors, {} pins)", self.name, self.anchors.len(), self.pins.len())
+        write!(
+            f,
+            "Trust({}: {} anchors, {} pins, {} lists)",
+            self.name,
+            self.anchors.len(),
+            self.pins.len(),
+            self.crls.len()
+        )
     }
 }
 

@@ -4,7 +4,13 @@ use std::net::IpAddr;
 use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 
 fn trust() -> Arc<Trust> {
-    Arc::new(Trust { name: "plant".into(), anchors: vec![vec![0x30]], pins: vec![] })
+    Arc::new(Trust {
+        name: "plant".into(),
+        anchors: vec![vec![0x30]],
+        pins: vec![],
+        crls: vec![],
+        revocation: Revocation::Chain,
+    })
 }
 
 fn rule(name: &str, ports: &[u16], terminals: &[TerminalPattern]) -> Rule {
@@ -19,6 +25,8 @@ fn rule(name: &str, ports: &[u16], terminals: &[TerminalPattern]) -> Rule {
         key_exchange: vec![NamedGroup::X25519],
         cipher_suites: vec![CipherSuite::TLS_AES_128_GCM_SHA256],
         session_seconds: 86_400,
+        client_certificate: true,
+        resumption: false,
     }
 }
 
@@ -48,7 +56,7 @@ fn the_first_rule_that_covers_terminal_peer_and_port_decides() {
             rule("server.example", &[443], &[TerminalPattern::Any]),
         ],
     );
-    let decision = policy.lookup(&METER, &ask(&name("Server.Example."), 443), Direction::Outbound).unwrap();
+    let decision = policy.lookup(&METER, &ask(&name("Server.Example."), 443)).unwrap();
     assert_eq!((decision.index, decision.revision), (3, 7));
     assert_eq!(decision.rule.name, "server.example");
 }
@@ -62,7 +70,7 @@ fn a_refusal_tells_what_was_missing_and_which_line_to_add() {
             rule("private.example", &[443], &[TerminalPattern::Id("meter-2".into())]),
         ],
     );
-    let refused = |to, port| policy.lookup(&METER, &ask(&name(to), port), Direction::Outbound).unwrap_err();
+    let refused = |to, port| policy.lookup(&METER, &ask(&name(to), port)).unwrap_err();
 
     let port = refused("server.example", 8443);
     assert_eq!(port.reason, Reason::FORBIDDEN_PORT);
@@ -77,12 +85,54 @@ fn a_refusal_tells_what_was_missing_and_which_line_to_add() {
     assert!(peer.detail.contains("name = \"elsewhere.example\", ports = [443]"), "{peer}");
 }
 
+fn service(terminals: &[TerminalPattern], ports: &[u16], peers: &[&str]) -> Service {
+    Service {
+        terminals: terminals.to_vec(),
+        ports: ports.to_vec(),
+        peers: peers.iter().map(|network| network.parse().unwrap()).collect(),
+        names: vec![],
+        clients: None,
+        client_names: vec![],
+        alpn: vec![],
+        without_request: false,
+        key_exchange: vec![NamedGroup::X25519],
+        cipher_suites: vec![CipherSuite::TLS_AES_128_GCM_SHA256],
+        session_seconds: 86_400,
+    }
+}
+
 #[test]
-fn an_inbound_connection_is_forbidden() {
-    let policy = Policy::new(1, vec![rule("server.example", &[443], &[TerminalPattern::Any])]);
-    let peer = name("server.example");
-    let query = ask(&peer, 443);
-    assert_eq!(reason(policy.lookup(&METER, &query, Direction::Inbound)), Reason::FORBIDDEN_PEER);
+fn only_what_a_service_names_may_be_connected_to() {
+    let policy = Policy::new(7, vec![rule("server.example", &[443], &[TerminalPattern::Any])]).with_services(vec![
+        service(&[TerminalPattern::Id("meter-2".into())], &[443], &[]),
+        service(&[TerminalPattern::Group("sensors".into())], &[443, 8443], &["10.7.2.0/24"]),
+    ]);
+    let connect = |port, peer: &str| policy.lookup_service(&METER, port, peer.parse().unwrap());
+    let decision = connect(8443, "10.7.2.9").unwrap();
+    assert_eq!((decision.index, decision.revision), (1, 7));
+
+    let stranger = connect(443, "10.7.3.9").unwrap_err();
+    assert_eq!(stranger.reason, Reason::FORBIDDEN_CLIENT);
+    assert!(stranger.detail.contains("10.7.3.9"), "{stranger}");
+
+    let port = connect(22, "10.7.2.9").unwrap_err();
+    assert_eq!(port.reason, Reason::FORBIDDEN_PORT);
+    assert!(port.detail.contains("ports = [22]"), "{port}");
+}
+
+#[test]
+fn new_revocation_lists_reach_every_rule_of_their_trust_and_no_other() {
+    let mut other = rule("other.example", &[443], &[TerminalPattern::Any]);
+    other.trust = Arc::new(Trust { name: "elsewhere".into(), ..Trust::clone(&trust()) });
+    let mut served = service(&[TerminalPattern::Any], &[443], &[]);
+    served.clients = Some(trust());
+    let policy = Policy::new(3, vec![rule("server.example", &[443], &[TerminalPattern::Any]), other])
+        .with_services(vec![served])
+        .with_revocation_lists("plant", &[vec![1, 2, 3]]);
+    assert_eq!(policy.rules()[0].trust.crls, [vec![1, 2, 3]]);
+    assert!(policy.rules()[1].trust.crls.is_empty());
+    assert_eq!(policy.services()[0].clients.as_ref().unwrap().crls.len(), 1);
+    assert_eq!(policy.revision(), 3, "offers made before stay good");
 }
 
 #[test]
@@ -92,7 +142,7 @@ fn an_address_leads_to_the_rule_that_pins_it() {
     let policy = Policy::new(1, vec![pinned, rule("10.7.2.3", &[443], &[TerminalPattern::Any])]);
     let at = |text: &str| {
         let address = PeerName::Address(text.parse().unwrap());
-        policy.lookup(&METER, &ask(&address, 443), Direction::Outbound).map(|decision| decision.rule.name.clone())
+        policy.lookup(&METER, &ask(&address, 443)).map(|decision| decision.rule.name.clone())
     };
     assert_eq!(at("10.7.2.2").unwrap(), "server.example");
     assert_eq!(at("10.7.2.3").unwrap(), "10.7.2.3");
@@ -105,8 +155,8 @@ fn a_server_name_other_than_the_rules_is_forbidden() {
     let policy = Policy::new(1, vec![rule("server.example", &[443], &[TerminalPattern::Any])]);
     let peer = name("server.example");
     let with = |server_name| PeerQuery { server_name: Some(server_name), ..ask(&peer, 443) };
-    assert!(policy.lookup(&METER, &with("SERVER.example"), Direction::Outbound).is_ok());
-    assert_eq!(reason(policy.lookup(&METER, &with("admin.example"), Direction::Outbound)), Reason::FORBIDDEN_PEER);
+    assert!(policy.lookup(&METER, &with("SERVER.example")).is_ok());
+    assert_eq!(reason(policy.lookup(&METER, &with("admin.example"))), Reason::FORBIDDEN_PEER);
 }
 
 #[test]
@@ -118,7 +168,7 @@ fn alpn_is_limited_to_what_the_rule_lists() {
         let alpn: Vec<String> = alpn.iter().map(|p| (*p).to_owned()).collect();
         let peer = name(to);
         let query = PeerQuery { alpn: &alpn, ..ask(&peer, 443) };
-        policy.lookup(&METER, &query, Direction::Outbound).map(|decision| decision.alpn)
+        policy.lookup(&METER, &query).map(|decision| decision.alpn)
     };
     assert_eq!(offer("server.example", &["mqtt", "h2", "http/1.1"]).unwrap(), ["h2", "http/1.1"]);
     assert!(offer("server.example", &[]).unwrap().is_empty(), "nothing is offered unasked");

@@ -6,9 +6,12 @@ mod record;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_channel::{Id, Instant};
+
+use crate::signer::Credential;
 
 pub use link::{Link, LinkOutput};
 pub use quota::Quota;
@@ -49,6 +52,10 @@ pub struct Terminal {
     pub moved: Option<Instant>,
     /// How much it may still ask for.
     pub quota: Quota,
+    /// How much others may still ask of it.
+    pub inbound: Quota,
+    /// The certificates it can prove itself with.
+    pub credentials: Vec<Arc<Credential>>,
 }
 
 /// All admitted terminals, found by id, by OSCORE kid and by address. Revoked ones are not here.

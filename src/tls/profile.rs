@@ -8,9 +8,11 @@ use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 use ring::digest;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::rustls::Tickets;
 use crate::crypto::{GROUPS, SUITES};
+use crate::signer::{Credential, Signer};
 
-/// What policy says about the handshakes with one kind of peer.
+/// What policy says about the handshakes with one kind of server.
 pub struct Profile {
     /// How a peer proves who it is.
     pub trust: Trust,
@@ -29,6 +31,48 @@ impl Profile {
     }
 }
 
+/// What policy says about the handshakes of peers that connect to one service of a terminal.
+pub struct ServiceProfile {
+    /// How a client proves who it is; `None`: it need not, and is not asked to.
+    pub clients: Option<Trust>,
+    /// Who of those that `clients` proves may connect: a name in the certificate's subjectAltName is one of these, of
+    /// the kind that its form tells: an IP address, a URI (with a colon or slash; exactly this one), a mail address
+    /// (its local part exactly), or else a DNS name. Wildcards match nothing. Empty: all of them.
+    pub client_names: Vec<String>,
+    /// Key exchange groups that are accepted.
+    pub groups: Vec<NamedGroup>,
+    /// The suites that may be used at all.
+    pub suites: Vec<CipherSuite>,
+    /// Application protocols, best first; empty: those that the terminal names.
+    pub alpn: Vec<String>,
+    /// Names that clients may ask for (SNI), perhaps with `*.`; empty: those in the terminal's
+    /// certificates. Who asks for none is always served.
+    pub names: Vec<String>,
+    /// Where session secrets are written, when the operator has asked for it and has been warned.
+    pub key_log: Option<Arc<dyn KeyLog>>,
+}
+
+impl ServiceProfile {
+    /// Every group and suite for anonymous clients, no application protocol, and no key log.
+    pub fn new() -> Self {
+        Self {
+            clients: None,
+            client_names: Vec::new(),
+            groups: GROUPS.to_vec(),
+            suites: SUITES.to_vec(),
+            alpn: Vec::new(),
+            names: Vec::new(),
+            key_log: None,
+        }
+    }
+}
+
+impl Default for ServiceProfile {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// How a peer proves who it is. Where there are anchors and pins, it must satisfy both; what it signs is
 /// verified in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +84,21 @@ pub struct Trust {
     /// name in its certificate matter, but the certificate must not have expired, so that a pin does not
     /// outlive the operator's intent.
     pub pins: Vec<Pin>,
+    /// Certificate revocation lists of those CAs, DER. Where there is one, every certificate that
+    /// `revocation` covers must be in the scope of a list that has not expired.
+    pub crls: Vec<Vec<u8>>,
+    /// Which certificates the lists are asked about.
+    pub revocation: Revocation,
+}
+
+/// Which certificates of a chain must not be revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revocation {
+    /// All below the anchor.
+    #[default]
+    Chain,
+    /// The peer's own.
+    EndEntity,
 }
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo, DER. Shown as `sha256:` and 64 hex digits.
@@ -93,16 +152,46 @@ impl fmt::Display for ServerIdentity {
     }
 }
 
+/// Who a terminal is: what it can prove towards its peers, and who signs for it.
+#[derive(Clone)]
+pub struct Identity {
+    /// The terminal's id, which the signer knows its credentials by.
+    pub owner: String,
+    /// Its credentials, best first.
+    pub credentials: Vec<Arc<Credential>>,
+    /// Has their private keys.
+    pub signer: Arc<dyn Signer>,
+}
+
 /// What one session asks for, within a [`Profile`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Offer {
     /// Whom the terminal wants to talk to.
     pub server: ServerIdentity,
     /// Application protocols, best first; none: no ALPN.
     pub alpn: Vec<String>,
-    /// The suites that the terminal can encrypt with, best first. Those that the profile has, too,
-    /// are offered to the peer, in this order.
+    /// The suites that the terminal can encrypt with, best first, those of TLS 1.2 among them if it can
+    /// TLS 1.2. Those that the profile has, too, are offered to the peer, in this order; the versions
+    /// that are offered follow.
     pub suites: Vec<CipherSuite>,
+    /// Who the terminal is, should the peer want to know; `None`: it stays anonymous.
+    pub identity: Option<Identity>,
+    /// Where tickets of this terminal for peers of this profile are kept; `None`: no resumption.
+    pub tickets: Option<Arc<Tickets>>,
+}
+
+/// What one peer that connects to a terminal may get, within a [`ServiceProfile`].
+#[derive(Clone)]
+pub struct Serve {
+    /// The address it comes from; names it in errors and, where it proves nothing, in the hand-over.
+    pub peer: IpAddr,
+    /// The suites that the terminal can encrypt with, best first, as in [`Offer::suites`].
+    pub suites: Vec<CipherSuite>,
+    /// Application protocols that the terminal speaks, best first; empty: all of the profile's. With none here nor there
+    /// none is chosen.
+    pub alpn: Vec<String>,
+    /// Who the terminal is.
+    pub identity: Identity,
 }
 
 /// Takes session secrets in the form of an SSLKEYLOGFILE. Whoever reads them reads the sessions: it

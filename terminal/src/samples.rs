@@ -26,5 +26,8 @@ pub fn handover(suite: u16, tx: &[u8], rx: &[u8]) -> Handover {
         alpn: None,
         prefix: Vec::new(),
         tls_version: ProtocolVersion::TLS_1_3,
+        role: keyferry_parsers::messages::Role::CLIENT,
+        server_name: None,
+        resumable: false,
     }
 }

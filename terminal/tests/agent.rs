@@ -4,8 +4,9 @@
 
 mod loopback;
 
+use keyferry_parsers::tls::ProtocolVersion;
 use keyferry_terminal::agent::{Agent, AgentError, Blame, Config, ConnectOptions, Control, ControlClient, pipe};
-use keyferry_terminal::messages::Reason;
+use keyferry_terminal::messages::{Reason, Role};
 use loopback::{Peer, World, sample};
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +28,23 @@ async fn bytes_come_back_and_the_stream_ends_cleanly() {
     assert!(status.round_trip_ms.is_some(), "{:?}", status.trouble);
     assert_eq!((status.sessions_open, status.sessions_total), (0, 1));
     assert_eq!((status.bytes_sent, status.bytes_received), (3_000_000, 3_000_000));
+}
+
+#[tokio::test]
+async fn a_peer_with_tls_1_2_only_will_do() {
+    let world = World::new(Peer::Tls12).await;
+    let agent = world.agent().await;
+    let mut stream = world.connect(&agent).await.unwrap();
+    assert_eq!((stream.version(), stream.role()), (ProtocolVersion::TLS_1_2, Role::CLIENT));
+    assert!(!stream.key_update().unwrap(), "TLS 1.2 has none");
+    let sent = sample(1_000_000);
+    let mut received = vec![0; sent.len()];
+    let (mut reader, mut writer) = tokio::io::split(&mut stream);
+    let (written, read) = tokio::join!(writer.write_all(&sent), reader.read_exact(&mut received));
+    written.and(read.map(drop)).unwrap();
+    assert!(received == sent);
+    stream.shutdown().await.unwrap();
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "a clean end");
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@
 
 mod loopback;
 
-use loopback::{Peer, World, sample};
-use std::io::Write;
+use loopback::{Client, Peer, World, sample};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 
 fn start(config: &Path, arguments: &[&str]) -> Child {
@@ -57,6 +59,71 @@ async fn connect_is_a_pipe() {
     assert!(text(&output.stderr).contains("which proved to be peer.example"));
     let output = run(&config, &["connect", "--quiet", &target], b"x".to_vec()).await;
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn connect_assisted_is_one_too() {
+    let world = World::new(Peer::Assisted).await;
+    let (config, target) = configured(&world);
+    let output = run(&config, &["connect", "--assisted", &target], sample(100_000)).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout == sample(100_000));
+}
+
+/// The command `listen`, and where it listens.
+async fn start_listen(config: &Path, arguments: &[&str]) -> (Child, BufReader<ChildStderr>, SocketAddr) {
+    let mut child = start(config, &[&["listen", "0"], arguments].concat());
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (line, stderr) = next_line(stderr).await;
+    let at = line.trim_end().rsplit_once(' ').unwrap().1.parse().expect("an address at the end of the line");
+    (child, stderr, at)
+}
+
+/// A line of standard error, read beside the gateway's task.
+async fn next_line(mut stderr: BufReader<ChildStderr>) -> (String, BufReader<ChildStderr>) {
+    let read = move || {
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        (line, stderr)
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+#[tokio::test]
+async fn listen_is_a_pipe_for_the_first_peer() {
+    let world = World::new(Peer::Echo).await;
+    let (config, _) = configured(&world);
+    let (mut child, stderr, at) = start_listen(&config, &[]).await;
+    child.stdin.take().unwrap().write_all(b"from the terminal").unwrap();
+    let client = Client::connect(1, at).await;
+    world.push(&client.keys);
+    let (line, _stderr) = next_line(stderr).await;
+    assert!(line.contains("which proved nothing and asked for terminal.example; TLS 1.3"), "{line}");
+    assert_eq!(client.exchange(b"from the peer").await, (b"from the terminal".to_vec(), true));
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "from the peer".into()));
+}
+
+#[tokio::test]
+async fn listen_forwards_to_a_service() {
+    let world = World::new(Peer::Echo).await;
+    let (config, _) = configured(&world);
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = service.local_addr().unwrap().to_string();
+    let (mut child, _stderr, at) = start_listen(&config, &["--forward", &target]).await;
+    for number in 1..=2 {
+        let client = Client::connect(number, at).await;
+        world.push(&client.keys);
+        let peer = tokio::spawn(client.exchange(b"question"));
+        let (mut tcp, _) = service.accept().await.unwrap();
+        let mut heard = Vec::new();
+        tcp.read_to_end(&mut heard).await.unwrap();
+        tcp.write_all(b"answer").await.unwrap();
+        drop(tcp);
+        assert_eq!((heard, peer.await.unwrap()), (b"question".to_vec(), (b"answer".to_vec(), true)));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ fn offers_that_are_not_taken_up_lapse() {
     let lapsed = requests.iter().filter(|id| world.devices[device].reason(**id) == "not-opened").count();
     assert_eq!(lapsed, 3);
     assert_eq!(world.gateway.view().offers, 0);
-    let kind = HandshakeKind { protocol: "tls1.3", role: "client", failure: Some(Reason::NOT_OPENED) };
+    let kind = HandshakeKind { protocol: "tls", role: "client", failure: Some(Reason::NOT_OPENED) };
     assert_eq!(world.gateway.stats().handshakes[&kind], 3);
     // Too late.
     let flow = world.open_tcp("10.7.1.10:40000".parse().unwrap(), crate::world::server_address());

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use keyferry::gateway::{FlowEnd, Input};
+use keyferry_channel::RequestId;
+use keyferry_parsers::messages::Listen;
 
-use crate::world::{Link, World, assert_no_nonce_twice};
+use crate::world::{
+    Caller, Link, PORT, PeerBehaviour, SERVER, TERMINAL, Versions, World, assert_no_nonce_twice, both_versions,
+    caller_address, read, server_address, serving,
+};
 
 /// What the terminal's library waits for: the answer, then the offer's time twice and a little.
 const DEADLINE: Duration = Duration::from_millis(2_800 + 22_000);
@@ -14,12 +19,7 @@ fn a_thousand_requests_with_a_fifth_of_all_datagrams_lost() {
     let mut sessions = 0;
     for seed in 0..1_000 {
         let mut world = World::new(seed);
-        world.link = Link {
-            loss_percent: 20,
-            duplicate_percent: 10,
-            delay: Duration::from_millis(10),
-            jitter: Duration::from_millis(200),
-        };
+        world.link = bad_link();
         let device = world.add_device();
         let request = world.connect(device, 40_001);
         world.run_until(DEADLINE, |world| world.devices[device].is_done(request));
@@ -38,6 +38,105 @@ fn a_thousand_requests_with_a_fifth_of_all_datagrams_lost() {
     }
     assert!(sessions > 500, "{sessions} of 1000 requests became sessions");
     println!("{sessions} of 1000 requests became sessions");
+}
+
+/// A fifth of all datagrams lost, some doubled, most out of order.
+fn bad_link() -> Link {
+    Link {
+        loss_percent: 20,
+        duplicate_percent: 10,
+        delay: Duration::from_millis(10),
+        jitter: Duration::from_millis(200),
+    }
+}
+
+/// Nothing is left of what failed, and what succeeded has the right keys.
+#[track_caller]
+fn settled(world: &mut World, device: usize, session: Option<RequestId>, seed: u64) {
+    if let Some(session) = session {
+        world.talk(device, session, b"up", b"down");
+    } else {
+        assert!(world.devices[device].keys.is_empty(), "failed, and has keys");
+    }
+    assert_eq!(world.devices[device].strays, 0, "keys for nobody");
+    world.run(Duration::from_secs(400));
+    let view = world.gateway.view();
+    assert_eq!((view.offers, view.handshakes), (0, 0), "seed {seed}");
+    let id = &world.devices[device].record.id;
+    assert_eq!(world.gateway.terminal_view(id, world.now).unwrap().pending, 0, "seed {seed}");
+    assert_no_nonce_twice(&world.recorded);
+}
+
+#[test]
+fn servers_of_tls_1_2() {
+    let mut sessions = 0;
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        world.link = bad_link();
+        let device = world.add_device();
+        world.peers.insert(server_address(), PeerBehaviour::tls12());
+        let request = world.request(device, both_versions(40_001));
+        world.run_until(DEADLINE, |world| world.devices[device].is_done(request));
+        let session = Some(request).filter(|id| world.devices[device].sessions.contains_key(id));
+        sessions += usize::from(session.is_some());
+        settled(&mut world, device, session, seed);
+    }
+    assert!(sessions > 100, "{sessions} of 200 requests became sessions");
+}
+
+/// Pieces that are lost, doubled and overtake each other: a few hundred handshakes of either version and role.
+#[test]
+fn assisted_handshakes() {
+    let mut sessions = 0;
+    for seed in 0..400 {
+        let (mut world, device) = serving(seed);
+        // Nobody but the request itself may take the keys.
+        let listening = *world.devices[device].listening.first_key_value().unwrap().0;
+        world.cancel(device, listening);
+        world.run(Duration::from_secs(1));
+        world.link = bad_link();
+        let versions = if seed % 2 == 0 { Versions::Tls12 } else { Versions::Tls13 };
+        let request = if seed % 4 < 2 {
+            let names = (0..60).map(|number| format!("{number}.server.example")).chain([SERVER.to_owned()]).collect();
+            world.peers.insert(server_address(), PeerBehaviour { versions, names, ..Default::default() });
+            world.assist(device, 40_001)
+        } else {
+            let listen = Listen { oldest_version: both_versions(1).oldest_version, ..Listen::new(PORT) };
+            let caller = Caller { versions, greeting: vec![7; 3_000], ..Caller::of(TERMINAL) };
+            world.assist_server(device, caller_address(50_001), listen, &caller)
+        };
+        world.run_until(Duration::from_secs(60), |world| world.devices[device].is_done(request));
+        let session = Some(request).filter(|id| world.devices[device].sessions.contains_key(id));
+        sessions += usize::from(session.is_some());
+        if let (Some(session), true) = (session, seed % 4 >= 2) {
+            let stream = world.wire(device, session).peer.as_mut().unwrap().drain();
+            let now = world.now;
+            let session = world.devices[device].sessions.get_mut(&session).unwrap();
+            assert!(read(session, now, &stream) == [7; 3_000], "seed {seed}");
+        }
+        settled(&mut world, device, session, seed);
+    }
+    assert!(sessions > 200, "{sessions} of 400 requests became sessions");
+    println!("{sessions} of 400 assisted requests became sessions");
+}
+
+#[test]
+fn callers() {
+    let mut sessions = 0;
+    for seed in 0..200 {
+        let (mut world, device) = serving(seed);
+        world.link = bad_link();
+        let versions = if seed % 2 == 0 { Versions::Tls12 } else { Versions::Tls13 };
+        let flow = world.call(device, 50_001, &Caller { versions, ..Caller::of(TERMINAL) });
+        let open = |world: &World| world.wires[&flow].open || world.wires[&flow].reset;
+        world.run_until(Duration::from_secs(70), open);
+        let session = world.devices[device].incoming.first().copied();
+        if world.wires[&flow].open {
+            sessions += 1;
+            settled(&mut world, device, session, seed);
+        }
+    }
+    assert!(sessions > 150, "{sessions} of 200 calls became sessions");
 }
 
 /// The same channel throughout: what one request leaves behind must not hurt the next.

@@ -8,7 +8,7 @@ use keyferry::stats::HandshakeKind;
 use keyferry_parsers::messages::{Connect, PeerName};
 use keyferry_parsers::tls::CipherSuite;
 
-use crate::world::{A_WHILE, PeerBehaviour, SERVER, Stop, World, server_address};
+use crate::world::{A_WHILE, PeerBehaviour, SERVER, Stop, Versions, World, both_versions, server_address};
 
 const AES_256: u16 = CipherSuite::TLS_AES_256_GCM_SHA384.0;
 /// What the handshake may take, and the notice of its failure.
@@ -16,6 +16,12 @@ const DEADLINE: Duration = Duration::from_millis(10_100);
 
 fn ask() -> Connect {
     Connect::new(PeerName::Name(SERVER.to_owned()), 443, 40_001)
+}
+
+/// A server that speaks one version, and a terminal that can both.
+fn each_version() -> [(PeerBehaviour, Connect); 2] {
+    [Versions::Tls12, Versions::Tls13]
+        .map(|versions| (PeerBehaviour { versions, ..Default::default() }, both_versions(40_001)))
 }
 
 /// Asks for a session with such a peer; it must fail with `reason`. Returns the world afterwards and how long
@@ -43,7 +49,7 @@ fn refuse_in(world: &mut World, device: usize, request: Connect, reason: Reason)
     assert_eq!((view.offers, view.handshakes, view.sessions), (0, 0, 0));
     let id = &world.devices[device].record.id;
     assert_eq!(world.gateway.terminal_view(id, world.now).unwrap().pending, 0, "its place is taken still");
-    let kind = HandshakeKind { protocol: "tls1.3", role: "client", failure: Some(reason) };
+    let kind = HandshakeKind { protocol: "tls", role: "client", failure: Some(reason) };
     assert_eq!(world.gateway.stats().handshakes.get(&kind), Some(&1));
     assert_eq!(world.gateway.stats().sessions_delivered, 0);
     // Nothing of it stands in the way of the next try.
@@ -61,21 +67,27 @@ fn alert(world: &World) -> String {
 
 #[test]
 fn certificates() {
-    let good = PeerBehaviour::default;
-    let cases = [
-        (PeerBehaviour { stranger: true, ..good() }, Reason::CERTIFICATE_UNKNOWN_CA, "UnknownCA"),
-        (PeerBehaviour { validity: (2020, 2021), ..good() }, Reason::CERTIFICATE_EXPIRED, "CertificateExpired"),
-        (PeerBehaviour { validity: (2035, 2036), ..good() }, Reason::CERTIFICATE_NOT_YET_VALID, "CertificateExpired"),
-        (
-            PeerBehaviour { names: vec!["other.example".to_owned()], ..good() },
-            Reason::CERTIFICATE_NAME_MISMATCH,
-            "BadCertificate",
-        ),
-    ];
-    for (behaviour, reason, expected) in cases {
-        let (world, waited) = refuse(behaviour, ask(), reason);
-        assert!(alert(&world).contains(expected), "{reason}: the peer heard: {}", alert(&world));
-        assert!(waited < Duration::from_millis(100), "{reason} was known at once");
+    for (good, request) in each_version() {
+        let good = || good.clone();
+        let cases = [
+            (PeerBehaviour { stranger: true, ..good() }, Reason::CERTIFICATE_UNKNOWN_CA, "UnknownCA"),
+            (PeerBehaviour { validity: (2020, 2021), ..good() }, Reason::CERTIFICATE_EXPIRED, "CertificateExpired"),
+            (
+                PeerBehaviour { validity: (2035, 2036), ..good() },
+                Reason::CERTIFICATE_NOT_YET_VALID,
+                "CertificateExpired",
+            ),
+            (
+                PeerBehaviour { names: vec!["other.example".to_owned()], ..good() },
+                Reason::CERTIFICATE_NAME_MISMATCH,
+                "BadCertificate",
+            ),
+        ];
+        for (behaviour, reason, expected) in cases {
+            let (world, waited) = refuse(behaviour, request.clone(), reason);
+            assert!(alert(&world).contains(expected), "{reason}: the peer heard: {}", alert(&world));
+            assert!(waited < Duration::from_millis(100), "{reason} was known at once");
+        }
     }
 }
 
@@ -86,14 +98,15 @@ fn nothing_in_common() {
     request.cipher_suites = vec![CipherSuite::TLS_AES_128_GCM_SHA256];
     refuse(one_suite, request, Reason::NO_COMMON_SUITE);
 
-    let one_protocol = PeerBehaviour { alpn: vec![b"h2".to_vec()], ..Default::default() };
-    let mut request = ask();
-    request.alpn = vec!["mqtt".to_owned()];
-    refuse(one_protocol, request, Reason::NO_COMMON_ALPN);
+    for (good, mut request) in each_version() {
+        let one_protocol = PeerBehaviour { alpn: vec![b"h2".to_vec()], ..good };
+        request.alpn = vec!["mqtt".to_owned()];
+        refuse(one_protocol, request, Reason::NO_COMMON_ALPN);
+    }
 }
 
 #[test]
-fn a_peer_without_tls_1_3() {
+fn a_peer_without_a_version_that_the_terminal_can() {
     let body = [&[3, 3][..], &[7; 32], &[0, 0xc0, 0x2b, 0]].concat();
     let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
     let hello = [&[22, 3, 3, 0, message.len() as u8][..], &message].concat();
@@ -129,30 +142,36 @@ fn an_oversized_record() {
 }
 
 /// Records of the server up to its Finished.
-fn flight() -> usize {
+fn flight(behaviour: PeerBehaviour) -> usize {
     let mut world = World::new(12);
     let device = world.add_device();
-    let request = world.establish(device, 40_001);
+    world.peers.insert(server_address(), behaviour);
+    let request = world.request(device, both_versions(40_001));
+    world.run(A_WHILE);
     world.wire(device, request).peer.as_ref().unwrap().records_given
 }
 
 #[test]
 fn a_peer_that_closes_after_any_record() {
-    let flight = flight();
-    assert!(flight >= 3, "ServerHello, ChangeCipherSpec, the rest");
-    for after in 0..flight {
-        let behaviour = PeerBehaviour { stops_after: Some((after, Stop::Close)), ..Default::default() };
-        let (_, waited) = refuse(behaviour, ask(), Reason::PEER_CLOSED);
-        assert!(waited < Duration::from_millis(100), "closed after {after} records");
+    for (good, request) in each_version() {
+        let flight = flight(good.clone());
+        assert!(flight >= 3, "ServerHello, ChangeCipherSpec, the rest");
+        for after in 0..flight {
+            let behaviour = PeerBehaviour { stops_after: Some((after, Stop::Close)), ..good.clone() };
+            let (_, waited) = refuse(behaviour, request.clone(), Reason::PEER_CLOSED);
+            assert!(waited < Duration::from_millis(100), "closed after {after} records");
+        }
     }
 }
 
 #[test]
 fn a_peer_that_falls_silent_after_any_record() {
-    for after in 0..flight() {
-        let behaviour = PeerBehaviour { stops_after: Some((after, Stop::Stall)), ..Default::default() };
-        let (_, waited) = refuse(behaviour, ask(), Reason::PEER_STALLED);
-        assert!(waited > Duration::from_secs(10), "the peer had its time");
+    for (good, request) in each_version() {
+        for after in 0..flight(good.clone()) {
+            let behaviour = PeerBehaviour { stops_after: Some((after, Stop::Stall)), ..good.clone() };
+            let (_, waited) = refuse(behaviour, request.clone(), Reason::PEER_STALLED);
+            assert!(waited > Duration::from_secs(10), "the peer had its time");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use keyferry_parsers::messages::{Connect, PeerName};
 
 use crate::world::{Datagram, Recorded, World, assert_no_nonce_twice, from};
 
-/// A session, a refused request and an echo, all recorded.
+/// Sessions, on the path and assisted, a refused request and an echo, all recorded.
 fn recording(seed: u64, learnt: bool) -> World {
     let mut world = World::new(seed);
     let address: SocketAddr = "10.7.1.10:5683".parse().unwrap();
@@ -20,6 +20,8 @@ fn recording(seed: u64, learnt: bool) -> World {
     });
     let request = world.establish(device, 40_001);
     world.talk(device, request, b"up", b"down");
+    let assisted = world.establish_assisted(device, 40_003);
+    world.talk(device, assisted, b"up", b"down");
     let echo = world.echo(device);
     let refused = world.request(device, Connect::new(PeerName::Name("other.example".to_owned()), 443, 40_002));
     world.run(Duration::from_secs(1));

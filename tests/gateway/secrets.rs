@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use keyferry::gateway::Input;
 use keyferry::io::report;
+use keyferry_parsers::messages::Listen;
 
-use crate::world::{PeerBehaviour, World, server_address};
+use crate::world::{
+    A_WHILE, Caller, Clients, PORT, PeerBehaviour, TERMINAL, Versions, World, both_versions, caller_address,
+    server_address, serving,
+};
 
 thread_local! {
     /// The log of this test, if it wants one: the subscriber is there for all threads.
@@ -38,12 +42,12 @@ fn capture() {
 /// Sessions that succeed and fail, with everything logged.
 fn everything_that_was_told() -> (World, String) {
     capture();
-    let mut world = World::new(141);
-    let device = world.add_device();
+    let (mut world, device) = serving(141);
     for number in 0..20 {
         let request = world.establish(device, 40_000 + number);
         world.talk(device, request, b"up", b"down");
     }
+    every_other_kind(&mut world, device);
     world.peers.insert(server_address(), PeerBehaviour { stranger: true, ..Default::default() });
     world.connect(device, 41_000);
     world.run(Duration::from_secs(2));
@@ -60,6 +64,21 @@ fn everything_that_was_told() -> (World, String) {
     let failures = world.devices[0].failures.values();
     told += &failures.map(|why| format!("{why} {why:?}")).collect::<String>();
     (world, told)
+}
+
+/// Both versions, both roles, on the path and assisted, with the terminal's certificate.
+fn every_other_kind(world: &mut World, device: usize) {
+    for (number, versions) in (0..).zip([Versions::Tls12, Versions::Tls13]) {
+        let behaviour = PeerBehaviour { versions, clients: Clients::Demanded, ..Default::default() };
+        world.peers.insert(server_address(), behaviour);
+        world.request(device, both_versions(42_000 + number));
+        world.establish_assisted(device, 42_100 + number);
+        let caller = Caller { versions, ..Caller::of(TERMINAL) };
+        world.answer(device, 52_000 + number, &caller);
+        let listen = Listen { oldest_version: both_versions(1).oldest_version, ..Listen::new(PORT) };
+        world.assist_server(device, caller_address(52_100 + number), listen, &caller);
+        world.run(A_WHILE);
+    }
 }
 
 /// The ways in which a program may print bytes by mistake.
@@ -79,7 +98,7 @@ fn holds(told: &str, secret: &[u8]) -> bool {
 fn no_key_is_told() {
     let (world, told) = everything_that_was_told();
     let device = &world.devices[0];
-    assert_eq!(device.keys.len(), 21);
+    assert_eq!(device.keys.len(), 29);
     for keys in device.keys.values() {
         for secret in [&keys.tx_secret, &keys.rx_secret] {
             assert!(!holds(&told, secret), "a traffic secret was told");
@@ -90,6 +109,11 @@ fn no_key_is_told() {
     for epoch in 0..10 {
         assert!(!holds(&told, key.as_bytes()), "the channel key of epoch {epoch} was told");
         key = key.next();
+    }
+    for key in &world.private_keys {
+        // The rest of the PKCS#8 structure is public: algorithm and public key.
+        assert_eq!(key[34..36], [0x04, 0x20], "ECPrivateKey.privateKey");
+        assert!(!holds(&told, &key[36..68]), "a private key was told");
     }
     for state in world.stored.values() {
         assert!(!holds(&told, &state[7..39]), "the stored channel key was told");

@@ -62,7 +62,12 @@ pub fn with(
     let gateway = Gateway::start(&lab, &pki, &Binaries::beside_this_program()?, options)?;
     let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
     let mut world = World { agent, gateway, pki, lab };
-    case(&mut world).inspect_err(|_| eprintln!("{}", world.lab.log_tails(30)))
+    show_logs(case(&mut world), &world.lab)
+}
+
+/// A failure shows what every program of the lab logged.
+pub fn show_logs<T>(outcome: Result<T>, lab: &Lab) -> Result<T> {
+    outcome.inspect_err(|_| eprintln!("{}", lab.log_tails(30)))
 }
 
 /// Runs a program of this process in a host's namespace: its sockets are made there.
@@ -137,9 +142,18 @@ impl World {
 
     /// The same for another terminal.
     pub fn attempt_as(&self, agent: &Agent, arguments: &[&str]) -> Result<Ended> {
+        self.to_its_end(agent, "connect", arguments)
+    }
+
+    /// `keyferry-terminal listen ARGUMENTS` that is expected to be refused.
+    pub fn attempt_listen(&self, arguments: &[&str]) -> Result<Ended> {
+        self.to_its_end(&self.agent, "listen", arguments)
+    }
+
+    fn to_its_end(&self, agent: &Agent, what: &str, arguments: &[&str]) -> Result<Ended> {
         let mut command = self.terminal_command(agent)?;
         let started = Instant::now();
-        let output = command.arg("connect").args(arguments).stdin(std::process::Stdio::null()).output()?;
+        let output = command.arg(what).args(arguments).stdin(std::process::Stdio::null()).output()?;
         Ok(Ended {
             code: output.status.code(),
             message: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use xtask::lab::{
-    DEFAULT_RULES, GatewayOptions, Host, Issuer, LabOptions, LeafOptions, Nginx, OpenSsl, PeerOptions, RustlsOptions,
-    RustlsPeer, SERVER_NAME, Validity,
+    DEFAULT_RULES, GatewayOptions, GnuTls, Host, Issuer, LabOptions, LeafOptions, Nginx, OpenSsl, PeerOptions,
+    RustlsOptions, RustlsPeer, SERVER_NAME, Validity, Version,
 };
 
 use crate::harness::{self, PATIENCE, TARGET, World};
@@ -50,24 +50,57 @@ fn certificate_for_another_name() -> Result<()> {
 
 #[test]
 #[ignore = "needs network namespaces"]
-fn openssl_that_speaks_tls_1_2_only() -> Result<()> {
+fn openssl_that_speaks_tls_1_2_only_to_a_terminal_that_does_not() -> Result<()> {
     harness::plain(|world| {
         let leaf = world.leaf()?;
-        let options = PeerOptions { tls12_only: true, ..PeerOptions::new(&leaf) };
+        let options = PeerOptions { version: Some(Version::Tls12), ..PeerOptions::new(&leaf) };
         let mut server = OpenSsl::start(&world.lab, &options, &["-www"])?;
-        assert_refused(world, &[TARGET], "peer-version")?;
+        assert_refused(world, &[TARGET, "--tls13-only"], "peer-version")?;
         server.process.wait_for_log("unsupported protocol", PATIENCE)
     })
 }
 
 #[test]
 #[ignore = "needs network namespaces"]
-fn nginx_that_speaks_tls_1_2_only() -> Result<()> {
+fn nginx_that_speaks_tls_1_2_only_to_a_terminal_that_does_not() -> Result<()> {
     harness::plain(|world| {
         let leaf = world.leaf()?;
-        let _server = Nginx::start(&world.lab, &PeerOptions { tls12_only: true, ..PeerOptions::new(&leaf) })?;
+        let _server =
+            Nginx::start(&world.lab, &PeerOptions { version: Some(Version::Tls12), ..PeerOptions::new(&leaf) })?;
+        assert_refused(world, &[TARGET, "--tls13-only"], "peer-version")
+    })
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn policy_that_allows_tls_1_3_only() -> Result<()> {
+    let rules = format!("{DEFAULT_RULES}tls_versions = [\"1.3\"]\n");
+    let options = GatewayOptions { rules: &rules, ..GatewayOptions::default() };
+    harness::with(LabOptions::PLAIN, options, |world| {
+        let leaf = world.leaf()?;
+        let _server =
+            Nginx::start(&world.lab, &PeerOptions { version: Some(Version::Tls12), ..PeerOptions::new(&leaf) })?;
         assert_refused(world, &[TARGET], "peer-version")
     })
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn peer_without_extended_master_secret() -> Result<()> {
+    for openssl in [true, false] {
+        harness::plain(|world| {
+            let leaf = world.leaf()?;
+            let options =
+                PeerOptions { version: Some(Version::Tls12), extended_master_secret: false, ..PeerOptions::new(&leaf) };
+            let _server = if openssl {
+                OpenSsl::start(&world.lab, &options, &["-www"])?.process
+            } else {
+                GnuTls::start(&world.lab, &options, &["--http"])?.process
+            };
+            assert_refused(world, &[TARGET], "no-extended-master-secret")
+        })?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -148,13 +181,18 @@ fn peer_that_stalls_within_a_record() -> Result<()> {
     })
 }
 
+/// By a server of either version.
 fn assert_certificate_refused(leaf: &LeafOptions<'_>, reason: &str, alert: &str) -> Result<()> {
-    harness::plain(|world| {
-        let leaf = world.pki.leaf(leaf)?;
-        let mut server = OpenSsl::start(&world.lab, &PeerOptions::new(&leaf), &["-www"])?;
-        assert_refused(world, &[TARGET], reason)?;
-        server.process.wait_for_log(alert, PATIENCE)
-    })
+    for version in Version::ALL {
+        harness::plain(|world| {
+            let leaf = world.pki.leaf(leaf)?;
+            let options = PeerOptions { version: Some(version), ..PeerOptions::new(&leaf) };
+            let mut server = OpenSsl::start(&world.lab, &options, &["-www"])?;
+            assert_refused(world, &[TARGET], reason)?;
+            server.process.wait_for_log(alert, PATIENCE)
+        })?;
+    }
+    Ok(())
 }
 
 fn assert_refused(world: &World, arguments: &[&str], reason: &str) -> Result<()> {

@@ -15,6 +15,7 @@ const ORDER: &[&[&str]] = &[
     &["ike", "tls"],
     &["terminals"],
     &["policy"],
+    &["signer"],
     &["crypto"],
     &["stats", "packet"],
     &["error", "hex"],

@@ -1,5 +1,6 @@
 //! Certificates that must not be accepted: the reason the terminal gets and the alert the peer gets.
 
+use keyferry::crypto::GROUPS;
 use keyferry::error::Reason;
 use keyferry::tls::{Offer, ServerIdentity, Trust};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, date_time_ymd};
@@ -9,17 +10,21 @@ use rustls::pki_types::CertificateDer;
 use crate::peer::*;
 use crate::pki::*;
 
-/// Plays against `identity` and checks reason, alert and that the text says `words`.
+/// Plays against `identity`, in both versions, and checks reason, alert and that the text says `words`.
 #[track_caller]
 fn refused(trust: Trust, identity: &Identity, reason: Reason, alert: Alert, words: &[&str]) {
-    let outcome = play(client(trust).start(&offer()).unwrap(), server_config(identity));
-    assert_eq!(outcome.alert, Some(alert), "alert to the peer");
-    let error = outcome.error();
-    assert_eq!(error.reason, reason, "{error}");
-    for word in words {
-        assert!(error.detail.contains(word), "`{word}` is not in: {error}");
+    let client = client(trust);
+    for (version, suites) in versions() {
+        let config = server_config_of(identity.certified_key(), &GROUPS, suites);
+        let outcome = play(start(&client, &offer()), config);
+        assert_eq!(outcome.alert, Some(alert), "alert to the peer, {version}");
+        let error = outcome.error();
+        assert_eq!(error.reason, reason, "{version}: {error}");
+        for word in words {
+            assert!(error.detail.contains(word), "`{word}` is not in: {error}");
+        }
+        assert!(error.detail.len() <= 512, "{} bytes", error.detail.len());
     }
-    assert!(error.detail.len() <= 512, "{} bytes", error.detail.len());
 }
 
 fn leaf(pki: &Pki, change: impl FnOnce(&mut CertificateParams)) -> Identity {
@@ -111,7 +116,7 @@ fn no_name_and_another_address() {
     refused(pki.trust(), &identity, Reason::CERTIFICATE_NAME_MISMATCH, Alert::BadCertificate, &["no name at all"]);
 
     let offer = Offer { server: ServerIdentity::Address("10.7.2.2".parse().unwrap()), ..offer() };
-    let outcome = play(client(pki.trust()).start(&offer).unwrap(), server_config(&pki.server()));
+    let outcome = play(start(&client(pki.trust()), &offer), server_config(&pki.server()));
     assert_eq!(outcome.error().reason, Reason::CERTIFICATE_NAME_MISMATCH);
 }
 
@@ -175,7 +180,7 @@ fn with_anchor_and_pin_both_must_hold() {
     let own_pin = identity.pin().to_string();
     refused(other_key, &identity, Reason::CERTIFICATE_NOT_PINNED, Alert::CertificateUnknown, &[NAME, &own_pin]);
     let other_anchor = Trust { pins: vec![identity.pin()], ..Pki::new().trust() };
-    let outcome = play(client(other_anchor).start(&offer()).unwrap(), server_config(&identity));
+    let outcome = play(start(&client(other_anchor), &offer()), server_config(&identity));
     assert!(outcome.result.is_err());
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyferry::crypto::SUITES;
 use keyferry::error::Reason;
-use keyferry::tls::{Client, Profile, Trust};
+use keyferry::tls::{Client, Handshake, Offer, Profile, Tickets, Trust};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup};
 use rustls::ServerConfig;
 
@@ -12,10 +12,14 @@ use crate::peer::*;
 use crate::pki::*;
 
 const SUITE: CipherSuite = CipherSuite::TLS_AES_128_GCM_SHA256;
+const TLS12_SUITE: CipherSuite = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
 
 struct Scene {
     client: Client,
     identity: Identity,
+    suite: CipherSuite,
+    /// A session that may be resumed goes through another interface of rustls.
+    tickets: Option<Arc<Tickets>>,
 }
 
 impl Scene {
@@ -27,25 +31,40 @@ impl Scene {
         if pinned {
             // Only the pin: then the certificates are read by x509-parser, not by webpki alone.
             identity.chain.truncate(1);
-            trust = Trust { anchors: vec![], pins: vec![identity.pin()] };
+            trust = Trust { pins: vec![identity.pin()], ..Trust::default() };
         }
         let profile = Profile { groups: vec![NamedGroup::X25519], ..Profile::new(trust) };
-        Self { client: Client::new(&profile).unwrap(), identity }
+        Self { client: Client::new(&profile).unwrap(), identity, suite: SUITE, tickets: None }
+    }
+
+    /// Both versions, and both interfaces of rustls.
+    fn kinds() -> [Self; 3] {
+        let new = || Self::new(false);
+        [new(), Self { tickets: Some(Arc::default()), ..new() }, Self { suite: TLS12_SUITE, ..new() }]
+    }
+
+    fn start(&self) -> Box<dyn Handshake> {
+        start(&self.client, &Offer { tickets: self.tickets.clone(), ..offer() })
+    }
+
+    /// How many flights a server sends.
+    fn flights(&self) -> usize {
+        if self.suite == SUITE { 1 } else { 2 }
     }
 
     fn server(&self) -> ServerConfig {
-        server_config_of(self.identity.certified_key(), &[NamedGroup::X25519], &[SUITE])
+        server_config_of(self.identity.certified_key(), &[NamedGroup::X25519], &[self.suite])
     }
 
     fn play(&self, path: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Outcome {
-        play_through(self.client.start(&offer()).unwrap(), self.server(), path)
+        play_through(self.start(), self.server(), path)
     }
 
-    /// The server's first flight of a handshake that succeeds.
-    fn flight(&self) -> Vec<u8> {
+    /// A flight of the server of a handshake that succeeds.
+    fn flight(&self, wanted: usize) -> Vec<u8> {
         let mut flight = Vec::new();
         self.play(|number, bytes| {
-            if number == 0 {
+            if number == wanted {
                 flight.clone_from(&bytes);
             }
             bytes
@@ -60,7 +79,7 @@ impl Scene {
         let logged = Arc::new(Logged::default());
         let mut config = self.server();
         config.key_log = logged.clone();
-        play_through(self.client.start(&offer()).unwrap(), config, |number, bytes| {
+        play_through(self.start(), config, |number, bytes| {
             let Some(secret) = logged.secret("SERVER_HANDSHAKE_TRAFFIC_SECRET").filter(|_| number == 0) else {
                 return bytes;
             };
@@ -103,64 +122,73 @@ fn ignored(flight: &[u8]) -> Vec<usize> {
 
 #[test]
 fn every_byte_on_the_path_altered() {
-    let scene = Scene::new(false);
-    let flight = scene.flight();
-    let ignored = ignored(&flight);
-    for position in 0..flight.len() {
-        for bits in [0x01, 0xff] {
-            let outcome = scene.play(|number, mut bytes| {
-                if number == 0
-                    && let Some(byte) = bytes.get_mut(position)
-                {
-                    *byte ^= bits;
+    for scene in Scene::kinds() {
+        for flight in 0..scene.flights() {
+            let good = scene.flight(flight);
+            let ignored = ignored(&good);
+            for (position, bits) in (0..good.len()).flat_map(|position| [(position, 0x01), (position, 0xff)]) {
+                let outcome = scene.play(|number, mut bytes| {
+                    if number == flight
+                        && let Some(byte) = bytes.get_mut(position)
+                    {
+                        *byte ^= bits;
+                    }
+                    bytes
+                });
+                if let Ok(established) = &outcome.result {
+                    let suite = established.suite;
+                    assert!(ignored.contains(&position), "{suite}: established, byte {position} of {flight} altered");
                 }
-                bytes
-            });
-            if let Ok(established) = &outcome.result {
-                assert!(ignored.contains(&position), "established with byte {position} altered: {}", established.suite);
             }
         }
     }
 }
 
 #[test]
-fn the_flight_cut_at_every_byte() {
-    let scene = Scene::new(false);
-    let length = scene.flight().len();
-    for kept in 0..length - 8 {
-        let outcome = scene.play(|_, mut bytes| {
-            bytes.truncate(kept);
-            bytes
-        });
-        assert_eq!(outcome.error().reason, Reason::PEER_CLOSED, "cut after {kept} bytes");
+fn a_flight_cut_at_every_byte() {
+    for scene in Scene::kinds() {
+        for flight in 0..scene.flights() {
+            for kept in 0..scene.flight(flight).len() - 8 {
+                let outcome = scene.play(|number, mut bytes| {
+                    if number == flight {
+                        bytes.truncate(kept);
+                    }
+                    bytes
+                });
+                assert_eq!(outcome.error().reason, Reason::PEER_CLOSED, "{flight} cut after {kept} bytes");
+            }
+        }
     }
 }
 
 #[test]
 fn every_record_shortened_with_a_right_header() {
-    let scene = Scene::new(false);
-    let flight = scene.flight();
-    let mut rest = &flight[..];
-    let mut at = 0;
-    while let Some(record) = next_record(&mut rest) {
-        for kept in 0..record.len() - 5 {
-            let outcome = scene.play(|number, bytes| {
-                if number > 0 {
-                    return bytes;
+    for scene in Scene::kinds() {
+        for flight in 0..scene.flights() {
+            let good = scene.flight(flight);
+            let mut rest = &good[..];
+            let mut at = 0;
+            while let Some(record) = next_record(&mut rest) {
+                for kept in 0..record.len() - 5 {
+                    let outcome = scene.play(|number, bytes| {
+                        if number != flight {
+                            return bytes;
+                        }
+                        let length = u16::try_from(kept).unwrap().to_be_bytes();
+                        [&bytes[..at + 3], &length, &bytes[at + 5..at + 5 + kept], &bytes[at + record.len()..]].concat()
+                    });
+                    assert!(outcome.result.is_err(), "{}: record at {at} shortened to {kept}", scene.suite);
                 }
-                let length = u16::try_from(kept).unwrap().to_be_bytes();
-                [&bytes[..at + 3], &length, &bytes[at + 5..at + 5 + kept], &bytes[at + record.len()..]].concat()
-            });
-            assert!(outcome.result.is_err(), "record at {at} shortened to {kept}");
+                at += record.len();
+            }
         }
-        at += record.len();
     }
 }
 
 #[test]
 fn every_byte_of_a_malicious_server() {
-    for pinned in [false, true] {
-        let scene = Scene::new(pinned);
+    for (pinned, tickets) in [(false, None), (true, Some(Arc::default()))] {
+        let scene = Scene { tickets, ..Scene::new(pinned) };
         for position in 0..scene.messages() {
             for bits in [0x01, 0x80, 0xff] {
                 let outcome = scene.play_resealed(|messages| {

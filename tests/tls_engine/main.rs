@@ -9,8 +9,18 @@
 
 mod peer;
 mod pki;
+mod terminal;
 
 mod certificates;
+mod client_certificates;
+mod clients;
 mod established;
 mod hostile;
+mod hostile_client;
+mod hostile_flights;
+mod hostile_hello;
 mod refused;
+mod refused_clients;
+mod resumption;
+mod revocation;
+mod served;

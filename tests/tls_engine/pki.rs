@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyferry::tls::{Pin, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SignatureAlgorithm, date_time_ymd,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -53,7 +53,7 @@ impl Pki {
 
     /// Trust in the root alone.
     pub fn trust(&self) -> Trust {
-        Trust { anchors: vec![self.root.der().to_vec()], pins: vec![] }
+        Trust { anchors: vec![self.root.der().to_vec()], ..Trust::default() }
     }
 }
 
@@ -75,12 +75,17 @@ impl Identity {
 
     /// Trust in this very key and in no CA.
     pub fn pinned(&self) -> Trust {
-        Trust { anchors: vec![], pins: vec![self.pin()] }
+        Trust { pins: vec![self.pin()], ..Trust::default() }
     }
 }
 
 pub fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
     KeyPair::generate_for(algorithm).unwrap()
+}
+
+/// Makers of the keys that TLS servers and clients have.
+pub fn every_key() -> [fn() -> KeyPair; 4] {
+    [|| key(&PKCS_ECDSA_P256_SHA256), || key(&PKCS_ECDSA_P384_SHA384), || key(&PKCS_ED25519), rsa_key]
 }
 
 pub fn rsa_key() -> KeyPair {
@@ -91,7 +96,7 @@ fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     within_2029_to_2031(&mut params);
     params
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use xtask::lab::{
-    Capture, GnuTls, Host, KeyKind, Lab, LabOptions, LeafOptions, Nginx, OpenSsl, PeerOptions, Pki, PythonTls,
-    RustlsOptions, RustlsPeer, SERVER_NAME, frames,
+    Capture, Client, ClientOptions, GnuTls, Host, KeyKind, Lab, LabOptions, LeafOptions, Nginx, OpenSsl, PeerOptions,
+    Pki, PythonTls, RustlsOptions, RustlsPeer, SERVER_NAME, Version, frames,
 };
 
 #[test]
@@ -59,6 +59,56 @@ fn every_peer_serves_every_kind_of_key() -> Result<()> {
         for port in 443..=447 {
             let answer = fetch(&lab, &pki, SocketAddr::new(Host::Peer.ipv4().into(), port))?;
             assert!(answer.contains("HTTP/1."), "{key:?} on {port}: {answer}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn every_client_fetches_a_page_and_shows_its_certificate() -> Result<()> {
+    let lab = Lab::new(LabOptions::PLAIN)?;
+    let pki = Pki::new(lab.directory())?;
+    let leaf = pki.good_leaf(SERVER_NAME)?;
+    let own = pki.leaf(&LeafOptions::client(&["client.example"]))?;
+    for version in Version::ALL {
+        let anchor = Some(pki.anchor_file());
+        let options = PeerOptions { version: Some(version), clients: anchor, ..PeerOptions::new(&leaf) };
+        let nginx = Nginx::start(&lab, &options)?;
+        nginx.publish("index.html", b"hello from the peer\n")?;
+        for client in Client::ALL {
+            let options = ClientOptions::new(pki.anchor_file(), (Host::Peer.ipv4(), 443).into(), SERVER_NAME);
+            let refused = client.fetch(&lab, &options)?;
+            assert!(!refused.page.contains("hello from the peer"), "{client:?}: {refused:?}");
+            let options = ClientOptions { version: Some(version), certificate: Some(&own), ..options };
+            let fetched = client.fetch(&lab, &options)?;
+            assert!(fetched.success && fetched.page.contains("hello from the peer"), "{client:?}: {fetched:?}");
+        }
+        let log = nginx.access_log();
+        assert!(log.matches("\"CN=client.example\"").count() >= 4 && log.contains(version.openssl_name()), "{log}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn old_servers_and_clients_have_no_extended_master_secret() -> Result<()> {
+    let lab = Lab::new(LabOptions::PLAIN)?;
+    let pki = Pki::new(lab.directory())?;
+    let leaf = pki.good_leaf(SERVER_NAME)?;
+    for [server, client] in [[true, true], [false, true], [true, false]] {
+        let options = PeerOptions { version: Some(Version::Tls12), ..PeerOptions::new(&leaf) };
+        let options = PeerOptions { extended_master_secret: server, ..options };
+        let _openssl = OpenSsl::start(&lab, &options, &["-www"])?;
+        let _gnutls = GnuTls::start(&lab, &PeerOptions { port: 444, ..options }, &["--http"])?;
+        for port in [443, 444] {
+            let options = ClientOptions::new(pki.anchor_file(), (Host::Peer.ipv4(), port).into(), SERVER_NAME);
+            let options = ClientOptions { extended_master_secret: client, ..options };
+            let page = Client::OpenSsl.fetch(&lab, &options)?.page;
+            let known = page.contains("Extended master secret: yes");
+            assert_eq!(known, server && client, "{page}");
+            let gnutls = Client::GnuTls.fetch(&lab, &options)?.page;
+            assert_eq!(gnutls.contains("extended master secret,"), server && client, "{gnutls}");
         }
     }
     Ok(())

@@ -90,6 +90,10 @@ impl<'a> Value<'a> {
         T::try_from(number).map_err(|_| self.error(Problem::Value))
     }
 
+    pub(super) fn boolean(&mut self) -> Result<bool, MessageError> {
+        self.decoder.bool().map_err(|_| self.error(Problem::WrongType))
+    }
+
     /// A TCP or UDP port; zero is none.
     pub(super) fn port(&mut self) -> Result<u16, MessageError> {
         match self.uint()? {

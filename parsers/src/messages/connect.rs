@@ -6,9 +6,9 @@ use core::net::IpAddr;
 use zeroize::Zeroizing;
 
 use super::cbor::{Fields, MapWriter, Value};
-use super::{MessageError, SessionId};
+use super::{MessageError, Problem, SessionId};
 use crate::registry::registry;
-use crate::tls::CipherSuite;
+use crate::tls::{CipherSuite, ProtocolVersion};
 
 registry! {
     /// What the terminal wants to speak with the peer.
@@ -41,8 +41,11 @@ pub struct Connect {
     pub alpn: Vec<String>,
     /// What to speak.
     pub protocol: Protocol,
-    /// The suites that the terminal can encrypt with, in order of preference, 1 to 32.
+    /// The AEADs and hashes that the terminal can encrypt with, in order of preference, 1 to 32. Always named by TLS 1.3
+    /// suites; `oldest_version` says whether TLS 1.2 suites with the same AEAD and hash will do, too.
     pub cipher_suites: Vec<CipherSuite>,
+    /// TLS 1.3, or TLS 1.2 if the terminal protects records of both.
+    pub oldest_version: ProtocolVersion,
 }
 
 impl Connect {
@@ -55,8 +58,16 @@ impl Connect {
 
     /// A request with every default.
     pub fn new(peer: PeerName, port: u16, source_port: u16) -> Self {
-        let cipher_suites = Self::DEFAULT_CIPHER_SUITES.to_vec();
-        Self { peer, port, source_port, sni: None, alpn: vec![], protocol: Protocol::TLS, cipher_suites }
+        Self {
+            peer,
+            port,
+            source_port,
+            sni: None,
+            alpn: vec![],
+            protocol: Protocol::TLS,
+            cipher_suites: Self::DEFAULT_CIPHER_SUITES.to_vec(),
+            oldest_version: ProtocolVersion::TLS_1_3,
+        }
     }
 
     /// The payload of the request.
@@ -71,16 +82,12 @@ impl Connect {
         if let Some(sni) = &self.sni {
             map.text(3, sni);
         }
-        if !self.alpn.is_empty() {
-            map.put(4, |e| self.alpn.iter().try_fold(e.array(self.alpn.len() as u64)?, |e, name| e.str(name)));
-        }
+        put_alpn(&mut map, &self.alpn);
         if self.protocol != Protocol::TLS {
             map.uint(5, self.protocol.0);
         }
-        if self.cipher_suites != Self::DEFAULT_CIPHER_SUITES {
-            let suites = &self.cipher_suites;
-            map.put(6, |e| suites.iter().try_fold(e.array(suites.len() as u64)?, |e, suite| e.u16(suite.0)));
-        }
+        put_cipher_suites(&mut map, &self.cipher_suites);
+        put_oldest_version(&mut map, self.oldest_version);
         map.finish()
     }
 
@@ -92,24 +99,63 @@ impl Connect {
             port: fields.required(1, "port")?.port()?,
             source_port: fields.required(2, "source port")?.port()?,
             sni: fields.optional(3, "SNI").map(|mut value| value.text(1..=255)).transpose()?,
-            alpn: match fields.optional(4, "ALPN") {
-                Some(mut value) => value.list(1..=16, |value| value.text(1..=255))?,
-                None => Vec::new(),
-            },
+            alpn: alpn(&fields)?,
             protocol: match fields.optional(5, "protocol") {
                 Some(mut value) => Protocol(value.uint()?),
                 None => Protocol::TLS,
             },
-            cipher_suites: match fields.optional(6, "cipher suites") {
-                Some(mut value) => value.list(1..=32, |value| value.uint().map(CipherSuite))?,
-                None => Self::DEFAULT_CIPHER_SUITES.to_vec(),
-            },
+            cipher_suites: cipher_suites(&fields)?,
+            oldest_version: oldest_version(&fields)?,
         })
     }
 }
 
 fn peer_name(mut value: Value<'_>) -> Result<PeerName, MessageError> {
     if value.is_text() { value.text(1..=255).map(PeerName::Name) } else { value.address().map(PeerName::Address) }
+}
+
+// What the terminal can do, in `connect` and in `listen`: keys 4, 6 and 7.
+
+pub(super) fn put_alpn(map: &mut MapWriter, alpn: &[String]) {
+    if !alpn.is_empty() {
+        map.put(4, |e| alpn.iter().try_fold(e.array(alpn.len() as u64)?, |e, name| e.str(name)));
+    }
+}
+
+pub(super) fn put_cipher_suites(map: &mut MapWriter, suites: &[CipherSuite]) {
+    if suites != Connect::DEFAULT_CIPHER_SUITES {
+        map.put(6, |e| suites.iter().try_fold(e.array(suites.len() as u64)?, |e, suite| e.u16(suite.0)));
+    }
+}
+
+pub(super) fn put_oldest_version(map: &mut MapWriter, version: ProtocolVersion) {
+    if version != ProtocolVersion::TLS_1_3 {
+        map.uint(7, version.0);
+    }
+}
+
+pub(super) fn alpn(fields: &Fields<'_>) -> Result<Vec<String>, MessageError> {
+    match fields.optional(4, "ALPN") {
+        Some(mut value) => value.list(1..=16, |value| value.text(1..=255)),
+        None => Ok(Vec::new()),
+    }
+}
+
+pub(super) fn cipher_suites(fields: &Fields<'_>) -> Result<Vec<CipherSuite>, MessageError> {
+    match fields.optional(6, "cipher suites") {
+        Some(mut value) => value.list(1..=32, |value| value.uint().map(CipherSuite)),
+        None => Ok(Connect::DEFAULT_CIPHER_SUITES.to_vec()),
+    }
+}
+
+pub(super) fn oldest_version(fields: &Fields<'_>) -> Result<ProtocolVersion, MessageError> {
+    let Some(mut value) = fields.optional(7, "oldest version") else {
+        return Ok(ProtocolVersion::TLS_1_3);
+    };
+    match ProtocolVersion(value.uint()?) {
+        version @ (ProtocolVersion::TLS_1_2 | ProtocolVersion::TLS_1_3) => Ok(version),
+        _ => Err(value.error(Problem::Unsupported)),
+    }
 }
 
 /// The gateway's consent: it now expects the terminal's TCP connection to exactly this address.

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use zeroize::Zeroizing;
 
 use super::cbor::{Fields, MapWriter};
-use super::{MessageError, Reason, SessionId};
+use super::{KxAnswer, MessageError, Reason, SessionId};
 
 /// Why there is no session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +16,16 @@ pub struct Failure {
     pub reason: Reason,
     /// What to change, for the person who reads the log; cut at 512 bytes.
     pub detail: Option<String>,
+    /// Assisted mode: bytes that the terminal still gives the peer before it closes: what an answer would have had for it,
+    /// and an alert. Up to [`Self::MAX_LAST_WORDS`]; longer ones are left out.
+    pub last_words: Vec<u8>,
 }
 
 impl Failure {
     /// The most bytes that `detail` may have.
     pub const MAX_DETAIL: usize = 512;
+    /// The most bytes that `last_words` may have.
+    pub const MAX_LAST_WORDS: usize = KxAnswer::MAX_SEND;
 
     /// The payload of the answer or push.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -33,6 +38,9 @@ impl Failure {
             // A text that is cut still says more than a failure that cannot be read.
             let end = detail.floor_char_boundary(Self::MAX_DETAIL);
             map.text(15, detail.get(..end).unwrap_or_default());
+        }
+        if (1..=Self::MAX_LAST_WORDS).contains(&self.last_words.len()) {
+            map.bytes(17, &self.last_words);
         }
         map.finish()
     }
@@ -47,6 +55,10 @@ impl Failure {
             session: fields.optional(1, "session").map(|mut value| value.uint().map(SessionId)).transpose()?,
             reason: Reason(fields.required(14, "reason")?.uint()?),
             detail: fields.optional(15, "detail").map(|mut value| value.text(0..=Self::MAX_DETAIL)).transpose()?,
+            last_words: match fields.optional(17, "last words") {
+                Some(mut value) => value.bytes(0..=Self::MAX_LAST_WORDS)?.to_vec(),
+                None => Vec::new(),
+            },
         })
     }
 }

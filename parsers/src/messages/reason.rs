@@ -14,6 +14,8 @@ registry! {
         CLOSED_BY_TERMINAL = 106, "closed-by-terminal";
         NOT_ACKNOWLEDGED = 107, "not-acknowledged";
         EARLY_DATA = 108, "early-data";
+        NOT_LISTENING = 109, "not-listening";
+        STALE = 110, "stale";
 
         PEER_CLOSED = 201, "peer-closed";
         PEER_STALLED = 202, "peer-stalled";
@@ -21,6 +23,7 @@ registry! {
         PEER_ALERT = 204, "peer-alert";
         PEER_PROTOCOL = 205, "peer-protocol";
         PEER_OVERSIZED = 206, "peer-oversized";
+        PEER_RENEGOTIATION = 207, "peer-renegotiation";
 
         CERTIFICATE_UNKNOWN_CA = 301, "certificate-unknown-ca";
         CERTIFICATE_EXPIRED = 302, "certificate-expired";
@@ -34,12 +37,17 @@ registry! {
         NO_COMMON_ALPN = 310, "no-common-alpn";
         CERTIFICATE_REVOKED = 311, "certificate-revoked";
         CLIENT_CERTIFICATE_REQUIRED = 312, "client-certificate-required";
+        REVOCATION_UNKNOWN = 313, "revocation-unknown";
+        NO_EXTENDED_MASTER_SECRET = 314, "no-extended-master-secret";
+        CLIENT_NOT_ALLOWED = 315, "client-not-allowed";
+        NO_COMMON_SIGNATURE = 316, "no-common-signature";
 
         FORBIDDEN_PEER = 401, "forbidden-peer";
         FORBIDDEN_PORT = 402, "forbidden-port";
         FORBIDDEN_ADDRESS = 403, "forbidden-address";
         QUOTA = 404, "quota";
         FORBIDDEN_ALPN = 405, "forbidden-alpn";
+        FORBIDDEN_CLIENT = 406, "forbidden-client";
 
         NAME_NOT_FOUND = 501, "name-not-found";
         PEER_UNREACHABLE = 502, "peer-unreachable";
@@ -48,6 +56,9 @@ registry! {
         STORE_UNAVAILABLE = 505, "store-unavailable";
         INTERNAL = 506, "internal";
         SHUTTING_DOWN = 507, "shutting-down";
+        NO_CERTIFICATE = 508, "no-certificate";
+        SIGNER_REFUSED = 509, "signer-refused";
+        SIGNER_UNAVAILABLE = 510, "signer-unavailable";
     }
 }
 

@@ -1,4 +1,5 @@
-//! CertificateVerify: proof that the sender has the certificate's private key (RFC 8446 section 4.4.3).
+//! CertificateVerify: proof that the sender has the certificate's private key (RFC 8446 section 4.4.3, RFC 5246 section
+//! 7.4.8).
 
 use alloc::vec::Vec;
 

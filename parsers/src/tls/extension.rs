@@ -1,6 +1,6 @@
 //! Extensions (RFC 8446 section 4.2): a block of (type, length, data), whose meaning depends on the message it is in.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 
 use nom::Parser;
 
@@ -53,6 +53,29 @@ registry! {
     }
 }
 
+registry! {
+    /// How a point may be encoded (RFC 8422 section 5.1.2).
+    pub struct EcPointFormat(u8), unknown "point format {}" {
+        UNCOMPRESSED = 0, "uncompressed";
+        ANSIX962_COMPRESSED_PRIME = 1, "ansiX962_compressed_prime";
+        ANSIX962_COMPRESSED_CHAR2 = 2, "ansiX962_compressed_char2";
+    }
+}
+
+/// The client's wish for an OCSP response (RFC 6066 section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRequest<'a> {
+    /// Responders that the client trusts, still encoded; empty: any that it may know.
+    pub responder_id_list: &'a [u8],
+    /// Extensions of the OCSP request, in DER.
+    pub request_extensions: &'a [u8],
+}
+
+impl StatusRequest<'_> {
+    /// `status_type` of this form, the only one that was ever defined.
+    const OCSP: u8 = 1;
+}
+
 /// An entry of the client's server_name (RFC 6066 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerName<'a> {
@@ -81,7 +104,7 @@ pub struct KeyShareEntry<'a> {
 pub enum Extension<'a> {
     /// ClientHello: whom the client wants to reach.
     ServerName(Vec<ServerName<'a>>),
-    /// EncryptedExtensions: the server made use of server_name.
+    /// EncryptedExtensions, in TLS 1.2 ServerHello: the server made use of server_name.
     ServerNameAcknowledged,
     /// ClientHello, EncryptedExtensions: groups in order of preference.
     SupportedGroups(Vec<NamedGroup>),
@@ -89,7 +112,8 @@ pub enum Extension<'a> {
     SignatureAlgorithms(Vec<SignatureScheme>),
     /// ClientHello, CertificateRequest: what the sender can verify inside certificates.
     SignatureAlgorithmsCert(Vec<SignatureScheme>),
-    /// ClientHello: application protocols in order of preference; EncryptedExtensions: the one chosen (RFC 7301).
+    /// ClientHello: application protocols in order of preference; EncryptedExtensions, in TLS 1.2 ServerHello:
+    /// the one chosen (RFC 7301).
     ApplicationLayerProtocolNegotiation(Vec<&'a [u8]>),
     /// ClientHello: versions in order of preference.
     SupportedVersions(Vec<ProtocolVersion>),
@@ -105,6 +129,18 @@ pub enum Extension<'a> {
     Cookie(&'a [u8]),
     /// ClientHello: how it would use a pre-shared key.
     PskKeyExchangeModes(Vec<PskKeyExchangeMode>),
+    /// ClientHello: it would like an OCSP response.
+    StatusRequest(StatusRequest<'a>),
+    /// ServerHello of TLS 1.2: CertificateStatus may come.
+    StatusRequestAcknowledged,
+    /// Hellos of TLS 1.2: encodings of points that the sender takes.
+    EcPointFormats(Vec<EcPointFormat>),
+    /// Hellos of TLS 1.2: the keys cover the whole handshake (RFC 7627).
+    ExtendedMasterSecret,
+    /// Hellos of TLS 1.2: ClientHello, a ticket or empty; ServerHello, empty: a new one will come (RFC 5077).
+    SessionTicket(&'a [u8]),
+    /// Hellos of TLS 1.2: verify_data of the handshake that this one renews; empty in the first (RFC 5746).
+    RenegotiationInfo(&'a [u8]),
     /// Any other.
     Other {
         /// Its type.
@@ -127,6 +163,11 @@ impl Extension<'_> {
             Self::KeyShareOffer(_) | Self::KeyShareRequest(_) | Self::KeyShareAnswer(_) => ExtensionType::KEY_SHARE,
             Self::Cookie(_) => ExtensionType::COOKIE,
             Self::PskKeyExchangeModes(_) => ExtensionType::PSK_KEY_EXCHANGE_MODES,
+            Self::StatusRequest(_) | Self::StatusRequestAcknowledged => ExtensionType::STATUS_REQUEST,
+            Self::EcPointFormats(_) => ExtensionType::EC_POINT_FORMATS,
+            Self::ExtendedMasterSecret => ExtensionType::EXTENDED_MASTER_SECRET,
+            Self::SessionTicket(_) => ExtensionType::SESSION_TICKET,
+            Self::RenegotiationInfo(_) => ExtensionType::RENEGOTIATION_INFO,
             Self::Other { extension_type, .. } => *extension_type,
         }
     }
@@ -152,8 +193,7 @@ pub(super) fn extensions<'a>(
     move |input| {
         let (rest, block) = vector16(place, 0..=0xffff)(input)?;
         let extensions = list(block, |input| extension(within, input))?;
-        let mut seen = BTreeSet::new();
-        if !extensions.iter().all(|extension| seen.insert(extension.extension_type())) {
+        if !all_differ(extensions.iter().map(Extension::extension_type)) {
             return Err(Trouble::new(place, Fault::Duplicate));
         }
         Ok((rest, extensions))
@@ -183,8 +223,8 @@ fn typed(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<E
     use Within::{CertificateRequest, ClientHello, EncryptedExtensions, HelloRetryRequest, ServerHello};
     match (extension_type, within) {
         (Type::SERVER_NAME, ClientHello) => all("server_name", data, server_name),
-        (Type::SERVER_NAME, EncryptedExtensions) => {
-            all("server_name", data, |input| Ok((input, Extension::ServerNameAcknowledged)))
+        (Type::SERVER_NAME, EncryptedExtensions | ServerHello) => {
+            flag("server_name", data, Extension::ServerNameAcknowledged)
         }
         (Type::SUPPORTED_GROUPS, ClientHello | EncryptedExtensions) => all("supported_groups", data, supported_groups),
         (Type::SIGNATURE_ALGORITHMS, ClientHello | CertificateRequest) => {
@@ -195,7 +235,7 @@ fn typed(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<E
             let place = "signature_algorithms_cert";
             all(place, data, signature_schemes(place)).map(Extension::SignatureAlgorithmsCert)
         }
-        (Type::APPLICATION_LAYER_PROTOCOL_NEGOTIATION, ClientHello | EncryptedExtensions) => {
+        (Type::APPLICATION_LAYER_PROTOCOL_NEGOTIATION, ClientHello | EncryptedExtensions | ServerHello) => {
             all("application_layer_protocol_negotiation", data, protocol_names)
         }
         (Type::SUPPORTED_VERSIONS, ClientHello) => all("supported_versions", data, supported_versions),
@@ -213,8 +253,35 @@ fn typed(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<E
             all("cookie", data, vector16("cookie", 1..=0xffff)).map(Extension::Cookie)
         }
         (Type::PSK_KEY_EXCHANGE_MODES, ClientHello) => all("psk_key_exchange_modes", data, psk_key_exchange_modes),
+        (_, ClientHello | ServerHello) => typed_tls12(within, extension_type, data),
         _ => Ok(Extension::Other { extension_type, data }),
     }
+}
+
+/// The extensions that TLS 1.3 no longer uses, though its hellos may carry them for TLS 1.2's sake.
+fn typed_tls12(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<Extension<'_>, nom::Err<Trouble>> {
+    use ExtensionType as Type;
+    match (extension_type, within) {
+        (Type::STATUS_REQUEST, Within::ClientHello) if data.first() == Some(&StatusRequest::OCSP) => {
+            all("status_request", data, status_request)
+        }
+        (Type::STATUS_REQUEST, Within::ServerHello) => {
+            flag("status_request", data, Extension::StatusRequestAcknowledged)
+        }
+        (Type::EC_POINT_FORMATS, _) => all("ec_point_formats", data, ec_point_formats),
+        (Type::EXTENDED_MASTER_SECRET, _) => flag("extended_master_secret", data, Extension::ExtendedMasterSecret),
+        // The server's is a flag, but nothing hangs on it.
+        (Type::SESSION_TICKET, _) => Ok(Extension::SessionTicket(data)),
+        (Type::RENEGOTIATION_INFO, _) => {
+            all("renegotiation_info", data, vector8("renegotiation_info", 0..=255)).map(Extension::RenegotiationInfo)
+        }
+        _ => Ok(Extension::Other { extension_type, data }),
+    }
+}
+
+/// An extension that says all by being there.
+fn flag<'a>(place: &'static str, data: &[u8], extension: Extension<'a>) -> Result<Extension<'a>, nom::Err<Trouble>> {
+    if data.is_empty() { Ok(extension) } else { Err(Trouble::new(place, Fault::Leftover)) }
 }
 
 fn parser<'a, T>(
@@ -231,8 +298,7 @@ fn server_name(input: &[u8]) -> Parsed<'_, Extension<'_>> {
         Ok((input, ServerName { name_type, name }))
     })?;
     // Two host names would let one pass a check and the other be used (RFC 6066 forbids them).
-    let mut seen = BTreeSet::new();
-    if !names.iter().all(|name| seen.insert(name.name_type)) {
+    if !all_differ(names.iter().map(|name| name.name_type)) {
         return Err(Trouble::new("server_name", Fault::Duplicate));
     }
     Ok((rest, Extension::ServerName(names)))
@@ -264,8 +330,7 @@ fn supported_versions(input: &[u8]) -> Parsed<'_, Extension<'_>> {
 fn key_share_offer(input: &[u8]) -> Parsed<'_, Extension<'_>> {
     let (rest, entries) = vector16("key_share", 0..=0xffff)(input)?;
     let entries = list(entries, key_share_entry)?;
-    let mut seen = BTreeSet::new();
-    if !entries.iter().all(|entry| seen.insert(entry.group)) {
+    if !all_differ(entries.iter().map(|entry| entry.group)) {
         return Err(Trouble::new("key_share", Fault::Duplicate));
     }
     Ok((rest, Extension::KeyShareOffer(entries)))
@@ -280,6 +345,25 @@ fn key_share_entry(input: &[u8]) -> Parsed<'_, KeyShareEntry<'_>> {
 fn psk_key_exchange_modes(input: &[u8]) -> Parsed<'_, Extension<'_>> {
     let (rest, modes) = vector8("psk_key_exchange_modes", 1..=255)(input)?;
     Ok((rest, Extension::PskKeyExchangeModes(modes.iter().copied().map(PskKeyExchangeMode).collect())))
+}
+
+fn status_request(input: &[u8]) -> Parsed<'_, Extension<'_>> {
+    let (input, _) = u8("status_request.status_type")(input)?;
+    let (input, responder_id_list) = vector16("status_request.responder_id_list", 0..=0xffff)(input)?;
+    let (input, request_extensions) = vector16("status_request.request_extensions", 0..=0xffff)(input)?;
+    Ok((input, Extension::StatusRequest(StatusRequest { responder_id_list, request_extensions })))
+}
+
+fn ec_point_formats(input: &[u8]) -> Parsed<'_, Extension<'_>> {
+    let (rest, formats) = vector8("ec_point_formats", 1..=255)(input)?;
+    Ok((rest, Extension::EcPointFormats(formats.iter().copied().map(EcPointFormat).collect())))
+}
+
+/// Sorted in place: there may be thousands, sent to cost time.
+fn all_differ<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.is_sorted_by(|one, next| one != next)
 }
 
 /// Writes a block of extensions.
@@ -306,7 +390,9 @@ fn put_data(out: &mut Vec<u8>, place: &'static str, extension: &Extension<'_>) -
                 put_vector16(out, place, opaque(name.name))
             })
         }),
-        Extension::ServerNameAcknowledged => Ok(()),
+        Extension::ServerNameAcknowledged | Extension::StatusRequestAcknowledged | Extension::ExtendedMasterSecret => {
+            Ok(())
+        }
         Extension::SupportedGroups(groups) => put_vector16(out, place, numbers(groups.iter().map(|group| group.0))),
         Extension::SignatureAlgorithms(schemes) | Extension::SignatureAlgorithmsCert(schemes) => {
             put_vector16(out, place, numbers(schemes.iter().map(|scheme| scheme.0)))
@@ -328,7 +414,17 @@ fn put_data(out: &mut Vec<u8>, place: &'static str, extension: &Extension<'_>) -
             out.extend(modes.iter().map(|mode| mode.0));
             Ok(())
         }),
-        Extension::Other { data, .. } => opaque(data)(out),
+        Extension::StatusRequest(request) => {
+            out.push(StatusRequest::OCSP);
+            put_vector16(out, place, opaque(request.responder_id_list))?;
+            put_vector16(out, place, opaque(request.request_extensions))
+        }
+        Extension::EcPointFormats(formats) => put_vector8(out, place, |out| {
+            out.extend(formats.iter().map(|format| format.0));
+            Ok(())
+        }),
+        Extension::RenegotiationInfo(verify_data) => put_vector8(out, place, opaque(verify_data)),
+        Extension::SessionTicket(data) | Extension::Other { data, .. } => opaque(data)(out),
     }
 }
 

@@ -1,4 +1,4 @@
-//! TLS: the record layer and the handshake messages of TLS 1.3 (RFC 8446).
+//! TLS: the record layer and the handshake messages of TLS 1.3 (RFC 8446) and 1.2 ([`tls12`]).
 //!
 //! The data path: a reader learns from [`RecordHeader`] how many bytes to take, [`Record`] takes them apart, and
 //! [`Handshake`] reads the messages inside. Messages borrow from the bytes they were parsed from; what is hashed or
@@ -21,6 +21,7 @@ mod new_session_ticket;
 mod record;
 mod registries;
 mod server_hello;
+pub mod tls12;
 mod wire;
 
 pub use alert::{Alert, AlertDescription, AlertLevel};
@@ -29,7 +30,9 @@ pub use certificate_request::CertificateRequest;
 pub use certificate_verify::CertificateVerify;
 pub use client_hello::ClientHello;
 pub use encrypted_extensions::EncryptedExtensions;
-pub use extension::{Extension, ExtensionType, KeyShareEntry, PskKeyExchangeMode, ServerName};
+pub use extension::{
+    EcPointFormat, Extension, ExtensionType, KeyShareEntry, PskKeyExchangeMode, ServerName, StatusRequest,
+};
 pub use finished::Finished;
 pub use handshake::{Handshake, HandshakeType, Message};
 pub use key_update::{KeyUpdate, KeyUpdateRequest};

@@ -1,6 +1,7 @@
 //! Records: how TLS cuts its byte stream (RFC 8446 section 5.1 and 5.2).
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::ProtocolVersion;
 use super::wire::{Parsed, Trouble, complete, take, u8, u16};
@@ -36,12 +37,21 @@ impl RecordHeader {
     pub const MAX_PLAINTEXT: usize = 1 << 14;
     /// The most bytes of a protected record after its header.
     pub const MAX_CIPHERTEXT: usize = Self::MAX_PLAINTEXT + 256;
+    /// The same in TLS 1.2 (RFC 5246 section 6.2.3).
+    pub const MAX_CIPHERTEXT_TLS12: usize = Self::MAX_PLAINTEXT + 2048;
 
     /// Reads a header, so that a reader knows how many bytes to take.
     ///
     /// Refuses what cannot start a record of TLS 1.3, such as the bytes of another protocol, before anything is stored.
     pub fn parse(bytes: &[u8; Self::LENGTH]) -> Result<Self, ParseError> {
         complete("TLSPlaintext", bytes, header)
+    }
+
+    /// Like [`RecordHeader::parse`], by the lengths of that version. In TLS 1.2 a protected record keeps its content type,
+    /// so that any type may be as long as ciphertext.
+    pub fn parse_as(version: ProtocolVersion, bytes: &[u8; Self::LENGTH]) -> Result<Self, ParseError> {
+        let check = if version == ProtocolVersion::TLS_1_2 { check_length_tls12 } else { check_length };
+        complete("TLSPlaintext", bytes, |input| header_with(check, input))
     }
 
     /// Bytes of the whole record, header included.
@@ -51,6 +61,10 @@ impl RecordHeader {
 }
 
 fn header(input: &[u8]) -> Parsed<'_, RecordHeader> {
+    header_with(check_length, input)
+}
+
+fn header_with(check: fn(ContentType, usize) -> Result<(), Fault>, input: &[u8]) -> Parsed<'_, RecordHeader> {
     let (input, content_type) = u8("TLSPlaintext.type")(input)?;
     let (input, legacy_record_version) = u16("TLSPlaintext.legacy_record_version")(input)?;
     let (input, length) = u16("TLSPlaintext.length")(input)?;
@@ -61,7 +75,7 @@ fn header(input: &[u8]) -> Parsed<'_, RecordHeader> {
     if legacy_record_version >> 8 != 3 {
         return Err(Trouble::new("TLSPlaintext.legacy_record_version", Fault::Illegal));
     }
-    check_length(content_type, length).map_err(|fault| Trouble::new("TLSPlaintext.length", fault))?;
+    check(content_type, length).map_err(|fault| Trouble::new("TLSPlaintext.length", fault))?;
     let legacy_record_version = ProtocolVersion(legacy_record_version);
     Ok((input, RecordHeader { content_type, legacy_record_version, length }))
 }
@@ -74,9 +88,22 @@ fn check_length(content_type: ContentType, length: usize) -> Result<(), Fault> {
         ContentType::APPLICATION_DATA => (9, RecordHeader::MAX_CIPHERTEXT),
         _ => (1, RecordHeader::MAX_PLAINTEXT),
     };
+    check_bounds(least..=most, length)
+}
+
+fn check_length_tls12(content_type: ContentType, length: usize) -> Result<(), Fault> {
+    let bounds = match content_type {
+        ContentType::CHANGE_CIPHER_SPEC => 1..=1,
+        ContentType::ALERT => 2..=RecordHeader::MAX_CIPHERTEXT_TLS12,
+        _ => 1..=RecordHeader::MAX_CIPHERTEXT_TLS12,
+    };
+    check_bounds(bounds, length)
+}
+
+fn check_bounds(bounds: RangeInclusive<usize>, length: usize) -> Result<(), Fault> {
     match length {
-        _ if length < least => Err(Fault::TooShort),
-        _ if length > most => Err(Fault::TooLong),
+        _ if length < *bounds.start() => Err(Fault::TooShort),
+        _ if length > *bounds.end() => Err(Fault::TooLong),
         _ => Ok(()),
     }
 }
@@ -144,6 +171,22 @@ mod tests {
         assert_eq!(fault([22, 3, 3, 0x40, 0x01]), ("TLSPlaintext.length", Fault::TooLong));
         assert!(RecordHeader::parse(&[23, 3, 3, 0x41, 0x00]).is_ok());
         assert_eq!(fault([23, 3, 3, 0x41, 0x01]), ("TLSPlaintext.length", Fault::TooLong));
+    }
+
+    #[test]
+    fn records_of_tls_1_2_may_be_longer_if_asked_for() {
+        for content_type in [21, 22, 23] {
+            let as_version = |version, length: u16| {
+                let [high, low] = length.to_be_bytes();
+                RecordHeader::parse_as(version, &[content_type, 3, 3, high, low]).map_err(|error| error.fault)
+            };
+            let (tls12, tls13) = (ProtocolVersion::TLS_1_2, ProtocolVersion::TLS_1_3);
+            assert_eq!(as_version(tls12, 0x4800).unwrap().length, RecordHeader::MAX_CIPHERTEXT_TLS12);
+            assert_eq!(as_version(tls12, 0x4801), Err(Fault::TooLong));
+            assert_eq!(as_version(tls12, 0), Err(Fault::TooShort));
+            assert_eq!(as_version(tls13, 0x4800), Err(Fault::TooLong));
+        }
+        assert!(RecordHeader::parse_as(ProtocolVersion::TLS_1_2, &[20, 3, 3, 0, 2]).is_err());
     }
 
     #[test]

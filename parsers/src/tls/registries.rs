@@ -14,7 +14,7 @@ registry! {
 }
 
 registry! {
-    /// A cipher suite (RFC 8446 appendix B.4; the TLS 1.2 ones are here for the log).
+    /// A cipher suite (RFC 8446 appendix B.4; of TLS 1.2: RFC 5289, RFC 7905, and some for the log).
     pub struct CipherSuite(u16), unknown "cipher suite {:#06x}" {
         TLS_RSA_WITH_AES_128_CBC_SHA = 0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA";
         TLS_RSA_WITH_AES_256_CBC_SHA = 0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA";
@@ -44,6 +44,44 @@ impl CipherSuite {
             | Self::TLS_CHACHA20_POLY1305_SHA256
             | Self::TLS_AES_128_CCM_SHA256
             | Self::TLS_AES_128_CCM_8_SHA256 => Some(32),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one direction's secret in a hand-over: the traffic secret in TLS 1.3; write key and 12 bytes of IV in
+    /// TLS 1.2. `None` unless it is a known AEAD suite of that version.
+    pub const fn secret_length(self, version: ProtocolVersion) -> Option<usize> {
+        match (version, self) {
+            (ProtocolVersion::TLS_1_3, suite) => suite.hash_length(),
+            (
+                ProtocolVersion::TLS_1_2,
+                Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 | Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            ) => Some(16 + 12),
+            (
+                ProtocolVersion::TLS_1_2,
+                Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+                | Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+                | Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            ) => Some(32 + 12),
+            _ => None,
+        }
+    }
+
+    /// The TLS 1.3 suite with the same AEAD and hash: what a terminal must be able to compute. A TLS 1.3 suite's is
+    /// itself; `None` for every suite that is neither TLS 1.3 nor ECDHE with such an AEAD.
+    pub const fn tls13_equivalent(self) -> Option<Self> {
+        match self {
+            Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 | Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => {
+                Some(Self::TLS_AES_128_GCM_SHA256)
+            }
+            Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 | Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => {
+                Some(Self::TLS_AES_256_GCM_SHA384)
+            }
+            Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 | Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+                Some(Self::TLS_CHACHA20_POLY1305_SHA256)
+            }
+            suite if suite.hash_length().is_some() => Some(suite),
             _ => None,
         }
     }
@@ -109,5 +147,28 @@ mod tests {
         assert_eq!(CipherSuite(0x0a0a).hash_length(), None);
         assert_eq!(CipherSuite::TLS_AES_256_GCM_SHA384.hash_length(), Some(48));
         assert_eq!(CipherSuite::TLS_AES_128_GCM_SHA256.hash_length(), Some(32));
+    }
+
+    #[test]
+    fn a_secret_is_as_long_as_suite_and_version_say() {
+        let lengths = |suite| {
+            let suite = CipherSuite(suite);
+            (suite.secret_length(ProtocolVersion::TLS_1_2), suite.secret_length(ProtocolVersion::TLS_1_3))
+        };
+        assert_eq!([0x1301, 0x1303].map(lengths), [(None, Some(32)); 2]);
+        assert_eq!(lengths(0x1302), (None, Some(48)));
+        assert_eq!([0xc02b, 0xc02f].map(lengths), [(Some(28), None); 2]);
+        assert_eq!([0xc02c, 0xc030, 0xcca8, 0xcca9].map(lengths), [(Some(44), None); 4]);
+        assert_eq!([0x002f, 0x009c, 0x0a0a].map(lengths), [(None, None); 3]);
+        assert_eq!(CipherSuite::TLS_AES_128_GCM_SHA256.secret_length(ProtocolVersion::TLS_1_1), None);
+    }
+
+    #[test]
+    fn a_tls_1_2_suite_has_an_equivalent_with_the_same_aead() {
+        let equivalent = |suite| CipherSuite(suite).tls13_equivalent().map(|suite| suite.0);
+        assert_eq!([0xc02b, 0xc02f, 0x1301].map(equivalent), [Some(0x1301); 3]);
+        assert_eq!([0xc02c, 0xc030, 0x1302].map(equivalent), [Some(0x1302); 3]);
+        assert_eq!([0xcca8, 0xcca9, 0x1303].map(equivalent), [Some(0x1303); 3]);
+        assert_eq!([0x002f, 0x009c, 0x0a0a].map(equivalent), [None; 3]); // no forward secrecy, no AEAD, unknown
     }
 }

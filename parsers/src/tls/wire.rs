@@ -159,7 +159,11 @@ pub(super) fn list_u16<T>(
     input: &[u8],
     wrap: impl Fn(u16) -> T,
 ) -> Result<Vec<T>, nom::Err<Trouble>> {
-    list(input, |input| u16(place).map(&wrap).parse(input))
+    let (pairs, rest) = input.as_chunks();
+    if !rest.is_empty() {
+        return Err(Trouble::new(place, Fault::Truncated));
+    }
+    Ok(pairs.iter().map(|pair| wrap(u16::from_be_bytes(*pair))).collect())
 }
 
 /// Writes a vector with a length of one byte.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use keyferry_channel::Id;
 
-use super::{AdminRequest, AdminResponse, EnrolledTerminal, KeyText, ShownTerminal};
+use super::{AdminRequest, AdminResponse, EnrolledTerminal, KeyText, ShownTerminal, certificate};
 use crate::error::Error;
 use crate::hex;
 use crate::io::store::enrol::{Enrolled, NewTerminal, NotEnrolled, enrol};
@@ -30,6 +30,9 @@ pub fn operate(store: &mut Store, contact: &Contact, request: &AdminRequest, now
         AdminRequest::TerminalList => list(store),
         AdminRequest::TerminalShow { id } => show(store, id),
         AdminRequest::TerminalRevoke { id } => revoke(store, id, now),
+        AdminRequest::CertificateAdd(new) => certificate::add(store, new),
+        AdminRequest::CertificateList { id } => certificate::list(store, id),
+        AdminRequest::CertificateRemove { id, name } => certificate::remove(store, id, name),
     };
     Some(result.unwrap_or_else(|error| AdminResponse::Failed(error.to_string())))
 }
@@ -74,7 +77,7 @@ fn revoke(store: &mut Store, id: &str, now: u64) -> Result<AdminResponse, Error>
     Ok(AdminResponse::Terminal(Box::new(stored(&TerminalRecord { revoked: Some(now), ..record }))))
 }
 
-fn find(store: &mut Store, id: &str) -> Result<Option<TerminalRecord>, Error> {
+pub(super) fn find(store: &mut Store, id: &str) -> Result<Option<TerminalRecord>, Error> {
     match TerminalId::try_from(id) {
         Ok(id) => store.terminal(&id),
         Err(_) => Ok(None),
@@ -85,7 +88,7 @@ fn stored(record: &TerminalRecord) -> ShownTerminal {
     ShownTerminal { record: WrittenRecord::from(record), live: None }
 }
 
-fn unknown(id: &str) -> AdminResponse {
+pub(super) fn unknown(id: &str) -> AdminResponse {
     AdminResponse::Refused(format!("there is no terminal {id}; `keyferry terminal list` shows them"))
 }
 

@@ -1,11 +1,13 @@
 //! One task for each intercepted connection: the driver's hands for a gateway flow. It does what it is told
-//! by [`Command`], one thing at a time, and reports as [`Input`].
+//! by [`Command`], one thing at a time, and reports as [`Input`]. Who opened it makes no difference but for which
+//! of its two legs is there first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use keyferry_parsers::tls::RecordHeader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,14 +15,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::relay::{Handover, Legs};
-use super::sockets::{Connection, abort_on_close, connect_as, has_spoken};
+use super::sockets::{Connection, abort_on_close, connect_to_peer, connect_to_terminal, has_spoken};
 use crate::error::{Error, Reason};
-use crate::gateway::{FlowId, Input};
+use crate::gateway::{Direction, FlowId, Input};
+
+/// How long a peer may take to read our last words.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a flow's task is told.
 pub enum Command {
     /// Connect to the peer as the terminal.
     ConnectPeer,
+    /// Connect to the terminal as the peer.
+    ConnectTerminal,
     /// Read exactly one record of the peer.
     ReadPeer,
     /// Send to the peer.
@@ -51,23 +58,27 @@ impl<H: Handover + Send + Sync + 'static> Flows<H> {
     ///
     /// # Errors
     /// The connection is gone already.
-    pub fn open(&mut self, Connection(stream): Connection) -> io::Result<Input> {
-        let (terminal, peer) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
+    pub fn open(&mut self, Connection { stream, direction }: Connection) -> io::Result<Input> {
+        let (caller, called) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
         stream.set_nodelay(true)?;
+        let (terminal, peer, terminal_leg, peer_leg) = match direction {
+            Direction::Outbound => (caller, called, Some(stream), None),
+            Direction::Inbound => (called, caller, None, Some(stream)),
+        };
         self.next = self.next.wrapping_add(1);
         let id = FlowId(self.next);
         let (sender, commands) = mpsc::unbounded_channel();
         self.commands.insert(id, sender);
         let task = Task {
             id,
-            terminal: stream,
+            terminal: terminal_leg,
             addresses: (terminal, peer),
             commands,
             queued: VecDeque::new(),
             inputs: self.inputs.clone(),
         };
-        tokio::spawn(task.run(std::sync::Arc::clone(&self.handover)));
-        Ok(Input::FlowOpened { flow: id, terminal, peer })
+        tokio::spawn(task.run(peer_leg, std::sync::Arc::clone(&self.handover)));
+        Ok(Input::FlowOpened { flow: id, terminal, peer, direction })
     }
 
     /// Tells a flow's task what to do; one that has ended hears nothing.
@@ -90,7 +101,8 @@ impl<H: Handover + Send + Sync + 'static> Flows<H> {
 
 struct Task {
     id: FlowId,
-    terminal: TcpStream,
+    /// The leg towards the terminal, if it is there already.
+    terminal: Option<TcpStream>,
     /// The terminal's end and the peer's.
     addresses: (SocketAddr, SocketAddr),
     commands: mpsc::UnboundedReceiver<Command>,
@@ -108,29 +120,40 @@ enum Stop {
 }
 
 impl Task {
-    async fn run<H: Handover>(mut self, handover: std::sync::Arc<H>) {
-        let mut peer = None;
+    async fn run<H: Handover>(mut self, mut peer: Option<TcpStream>, handover: std::sync::Arc<H>) {
         let stop = match self.handshake(&mut peer).await {
-            Ok(()) => match peer.take() {
-                Some(peer) => return self.hand_over(peer, handover.as_ref()).await,
-                None => Stop::Failed(Error::new(Reason::INTERNAL, "hand-over without a peer")),
+            Ok(()) => match (self.terminal.take(), peer.take()) {
+                (Some(terminal), Some(peer)) => {
+                    return self.hand_over(Legs { terminal, peer }, handover.as_ref()).await;
+                }
+                _ => Stop::Failed(Error::new(Reason::INTERNAL, "hand-over without both legs")),
             },
             Err(stop) => stop,
         };
-        if let Stop::Failed(error) = stop {
-            self.report(Input::FlowFailed { flow: self.id, error }).await;
-            // The gateway answers a failure with the reset that ends this task.
-            while let Some(command) = self.commands.recv().await {
-                if matches!(command, Command::Reset(_)) {
-                    break;
-                }
+        let last_words = match stop {
+            Stop::Reset(last_words) => last_words,
+            Stop::Failed(error) => {
+                self.report(Input::FlowFailed { flow: self.id, error }).await;
+                self.last_words().await
             }
-        } else if let (Stop::Reset(last_words), Some(mut peer)) = (stop, peer) {
-            // The peer may be gone; then nobody is left to be told.
-            let _ = peer.write_all(&last_words).await;
-            let _ = peer.shutdown().await;
+        };
+        if let Some(terminal) = self.terminal {
+            abort_on_close(&terminal, true);
         }
-        abort_on_close(&self.terminal, true);
+        if let Some(peer) = peer {
+            farewell(peer, &last_words).await;
+        }
+    }
+
+    /// The gateway answers a failure with the reset that ends this task.
+    async fn last_words(&mut self) -> Vec<u8> {
+        loop {
+            match self.commands.recv().await {
+                Some(Command::Reset(last_words)) => return last_words,
+                Some(_) => {}
+                None => return Vec::new(),
+            }
+        }
     }
 
     /// Follows commands until the hand-over (Ok) or the end.
@@ -140,6 +163,7 @@ impl Task {
                 (Command::Reset(last_words), _) => return Err(Stop::Reset(last_words)),
                 (Command::HandOver, Some(_)) => return Ok(()),
                 (Command::ConnectPeer, None) => *peer = Some(self.connect().await?),
+                (Command::ConnectTerminal, Some(_)) => self.connect_terminal().await?,
                 (Command::ReadPeer, Some(peer)) => self.read(peer).await?,
                 (Command::WritePeer(bytes), Some(peer)) => self.write(peer, &bytes).await?,
                 (_, _) => return Err(Stop::Failed(Error::new(Reason::INTERNAL, "flow command out of turn"))),
@@ -149,10 +173,18 @@ impl Task {
 
     async fn connect(&mut self) -> Result<TcpStream, Stop> {
         let (terminal, peer) = self.addresses;
-        let connected = self.done(connect_as(terminal, peer)).await?;
+        let connected = self.done(connect_to_peer(terminal, peer)).await?;
         let stream = connected.map_err(|error| Stop::Failed(unreachable(&error)))?;
         self.report(Input::PeerConnected(self.id)).await;
         Ok(stream)
+    }
+
+    async fn connect_terminal(&mut self) -> Result<(), Stop> {
+        let (terminal, peer) = self.addresses;
+        let connected = self.done(connect_to_terminal(peer, terminal)).await?;
+        self.terminal = Some(connected.map_err(|error| Stop::Failed(not_listening(&error)))?);
+        self.report(Input::TerminalConnected(self.id)).await;
+        Ok(())
     }
 
     async fn read(&mut self, peer: &mut TcpStream) -> Result<(), Stop> {
@@ -172,8 +204,8 @@ impl Task {
         written.map_err(|error| Stop::Failed(peer_lost(&error)))
     }
 
-    async fn hand_over<H: Handover>(self, peer: TcpStream, handover: &H) {
-        let Self { id, terminal, mut commands, inputs, .. } = self;
+    async fn hand_over<H: Handover>(self, legs: Legs, handover: &H) {
+        let Self { id, mut commands, inputs, .. } = self;
         let (open, opened) = oneshot::channel();
         let opened = async {
             // Never opened is never copied: the flow ends by a reset.
@@ -181,8 +213,8 @@ impl Task {
                 std::future::pending::<()>().await;
             }
         };
-        let carried = match check_silent(&terminal).and_then(|()| {
-            let handed = handover.hand_over(Legs { terminal, peer }, opened);
+        let carried = match check_silent(&legs.terminal).and_then(|()| {
+            let handed = handover.hand_over(legs, opened);
             handed.map_err(|error| Error::new(Reason::INTERNAL, format!("the flow could not be handed over: {error}")))
         }) {
             Ok(carried) => carried,
@@ -220,7 +252,7 @@ impl Task {
         }
         tokio::select! {
             command = self.commands.recv() => Ok(command.unwrap_or(Command::Reset(Vec::new()))),
-            () = closed(&self.terminal) => Err(Stop::Failed(closed_by_terminal())),
+            () = closed(self.terminal.as_ref()) => Err(Stop::Failed(closed_by_terminal())),
         }
     }
 
@@ -235,7 +267,7 @@ impl Task {
                     Some(command) => self.queued.push_back(command),
                     None => return Err(Stop::Reset(Vec::new())),
                 },
-                () = closed(&self.terminal) => return Err(Stop::Failed(closed_by_terminal())),
+                () = closed(self.terminal.as_ref()) => return Err(Stop::Failed(closed_by_terminal())),
             }
         }
     }
@@ -247,11 +279,28 @@ impl Task {
 }
 
 /// Resolves when the terminal closes. Bytes it sends before it has keys stay where they are.
-async fn closed(terminal: &TcpStream) {
-    match terminal.peek(&mut [0]).await {
-        Ok(0) | Err(_) => {}
-        Ok(_) => std::future::pending().await,
+async fn closed(terminal: Option<&TcpStream>) {
+    match terminal {
+        Some(terminal) if matches!(terminal.peek(&mut [0]).await, Ok(0) | Err(_)) => {}
+        _ => std::future::pending().await,
     }
+}
+
+/// Ends the leg towards the peer: by a reset where there is nothing to say. What it still sends is read and
+/// dropped for a moment, because a close with bytes unread is a reset, which overtakes what was said before.
+async fn farewell(mut peer: TcpStream, last_words: &[u8]) {
+    if last_words.is_empty() {
+        return abort_on_close(&peer, true);
+    }
+    let said = async {
+        // The peer may be gone; then nobody is left to be told.
+        peer.write_all(last_words).await?;
+        peer.shutdown().await?;
+        let mut dropped = [0; 1024];
+        while peer.read(&mut dropped).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(FAREWELL, said).await;
 }
 
 /// Reads one record and not a byte more. Of one that cannot be, the header alone: the engine has the words
@@ -294,6 +343,14 @@ fn unreachable(error: &io::Error) -> Error {
             format!("the peer cannot be reached: {error}; check its address and route"),
         ),
     }
+}
+
+fn not_listening(error: &io::Error) -> Error {
+    let detail = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "the terminal accepts no connection on this port".to_owned(),
+        _ => format!("no connection to the terminal: {error}"),
+    };
+    Error::new(Reason::NOT_LISTENING, detail)
 }
 
 fn peer_lost(error: &io::Error) -> Error {

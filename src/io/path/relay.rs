@@ -69,14 +69,14 @@ async fn copy(mut legs: Legs, opened: impl Future<Output = ()>) -> FlowEnd {
         abort_on_close(leg, true);
     }
     let mut carried = FlowEnd::default();
+    if until_opened(&legs, opened).await.is_err() {
+        return carried;
+    }
     let (terminal_in, terminal_out) = legs.terminal.split();
     let (peer_in, peer_out) = legs.peer.split();
     let copied = tokio::try_join!(
-        async {
-            opened.await;
-            copy_one_way(terminal_in, peer_out, &mut carried.up, starts_a_record).await
-        },
-        copy_one_way(peer_in, terminal_out, &mut carried.down, |_| true),
+        copy_one_way(terminal_in, peer_out, &mut carried.up),
+        copy_one_way(peer_in, terminal_out, &mut carried.down),
     );
     if copied.is_ok() {
         abort_on_close(&legs.terminal, false);
@@ -85,22 +85,41 @@ async fn copy(mut legs: Legs, opened: impl Future<Output = ()>) -> FlowEnd {
     carried
 }
 
-/// Whether a terminal's stream begins with a protected record, as it does unless the terminal goes on without
-/// its keys.
-fn starts_a_record(bytes: &[u8]) -> bool {
-    bytes.iter().zip([0x17, 0x03, 0x03]).all(|(byte, expected)| *byte == expected)
+/// Waits until the terminal has its keys. What either end sends meanwhile stays where it is: towards the peer it
+/// could only be plaintext, and a terminal without keys must not be reached by anybody's. An end that closes now
+/// ends the flow.
+async fn until_opened(legs: &Legs, opened: impl Future<Output = ()>) -> io::Result<()> {
+    tokio::select! {
+        () = opened => Ok(()),
+        () = closed(&legs.terminal) => Err(io::ErrorKind::UnexpectedEof.into()),
+        () = closed(&legs.peer) => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
-async fn copy_one_way(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    carried: &mut u64,
-    may_begin: fn(&[u8]) -> bool,
-) -> io::Result<()> {
+/// Resolves when the other end closes or is lost with nothing left to read.
+async fn closed(leg: &TcpStream) {
+    if let Ok(1..) = leg.peek(&mut [0]).await {
+        std::future::pending().await
+    }
+}
+
+/// Whether a stream begins with a protected record, as it does unless an end goes on without keys: data or, in TLS
+/// 1.2, where the type is in the clear, an alert or a handshake message.
+fn starts_a_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15..=0x17, 0x03, 0x03, ..])
+}
+
+async fn copy_one_way(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, carried: &mut u64) -> io::Result<()> {
+    const BEGINNING: usize = 3;
     let mut buffer = BytesMut::with_capacity(BUFFER);
     while from.read_buf(&mut buffer).await? > 0 {
-        if *carried == 0 && !may_begin(&buffer) {
-            return Err(io::ErrorKind::InvalidData.into());
+        if *carried == 0 {
+            if buffer.len() < BEGINNING {
+                continue;
+            }
+            if !starts_a_record(&buffer) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
         *carried = carried.saturating_add(buffer.len() as u64);
         to.write_all_buf(&mut buffer).await?;
@@ -115,10 +134,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_that_speaks_in_the_clear_is_told_from_one_that_encrypts() {
+    fn who_speaks_in_the_clear_is_told_from_who_encrypts() {
         assert!(starts_a_record(&[0x17, 3, 3, 0, 40]));
-        assert!(starts_a_record(&[0x17]), "cut by TCP");
+        assert!(starts_a_record(&[0x15, 3, 3, 0, 26]), "close_notify of TLS 1.2");
         assert!(!starts_a_record(b"GET / HTTP/1.1"));
         assert!(!starts_a_record(&[0x16, 3, 1, 0, 40]), "a hello of its own");
+        assert!(!starts_a_record(&[0x17, 3]), "not to be told yet");
+    }
+
+    /// Two ends of a flow in between: what they connect to is the relay's.
+    async fn legs() -> (Legs, TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || async { (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0) };
+        let ((terminal, terminal_leg), (peer, peer_leg)) = (connect().await, connect().await);
+        (Legs { terminal: terminal_leg, peer: peer_leg }, terminal, peer)
+    }
+
+    async fn is_silent(stream: &mut TcpStream) -> bool {
+        let heard = tokio::time::timeout(std::time::Duration::from_millis(50), stream.read(&mut [0; 100])).await;
+        heard.is_err()
+    }
+
+    #[tokio::test]
+    async fn nothing_passes_either_way_before_the_terminal_has_its_keys() {
+        let (legs, mut terminal, mut peer) = legs().await;
+        let (open, opened) = tokio::sync::oneshot::channel::<()>();
+        let relay = tokio::spawn(copy(legs, async { opened.await.unwrap() }));
+        peer.write_all(&[0x17, 3, 3, 0, 1, 9]).await.unwrap();
+        terminal.write_all(&[0x17, 3, 3, 0, 1, 8]).await.unwrap();
+        assert!(is_silent(&mut terminal).await && is_silent(&mut peer).await);
+        open.send(()).unwrap();
+        let mut heard = [0; 6];
+        terminal.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [0x17, 3, 3, 0, 1, 9]);
+        peer.read_exact(&mut heard).await.unwrap();
+        drop((terminal, peer));
+        assert_eq!(relay.await.unwrap(), FlowEnd { up: 6, down: 6 });
+    }
+
+    #[tokio::test]
+    async fn plaintext_of_either_end_ends_the_flow_however_it_is_cut() {
+        for from_terminal in [true, false] {
+            let (legs, mut terminal, mut peer) = legs().await;
+            let relay = tokio::spawn(copy(legs, async {}));
+            let (speaker, hearer) = if from_terminal { (&mut terminal, &mut peer) } else { (&mut peer, &mut terminal) };
+            speaker.set_nodelay(true).unwrap();
+            speaker.write_all(&[0x17]).await.unwrap();
+            assert!(is_silent(hearer).await, "one byte tells nothing");
+            speaker.write_all(b"root\r\nreboot\r\n").await.unwrap();
+            let mut heard = Vec::new();
+            assert!(hearer.read_to_end(&mut heard).await.is_err(), "it is reset");
+            assert!(heard.is_empty());
+            assert_eq!(relay.await.unwrap(), FlowEnd::default());
+        }
     }
 }

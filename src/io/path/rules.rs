@@ -4,6 +4,7 @@
 //! ```text
 //! guard      each packet from a terminal interface: reverse path, then source address bound to the terminal
 //! intercept  packets of our connections and the SYNs of new ones go to the gateway's sockets
+//! serve      SYNs to what terminals serve go to the gateway's sockets; behind the host's destination NAT
 //! untrack    the terminal-side leg stays out of conntrack: both legs have the same addresses and ports
 //! forward    nothing is forwarded from or to terminals
 //! ```
@@ -36,6 +37,8 @@ pub struct Rules {
     pub terminal_interfaces: Vec<String>,
     /// The local port that intercepted connections arrive at.
     pub intercept_port: u16,
+    /// The local port that connections to terminals arrive at.
+    pub service_port: u16,
     /// The number of our own routing table.
     pub routing_table: u32,
     /// The UDP ports of the channel.
@@ -51,12 +54,14 @@ pub struct Binding {
     pub mac: Option<[u8; 6]>,
     /// The address.
     pub address: IpAddr,
+    /// The TCP ports that peers may connect to.
+    pub served: Vec<u16>,
 }
 
 impl Binding {
-    /// The binding of one address of a terminal.
-    pub fn of(record: &TerminalRecord, address: IpAddr) -> Self {
-        Self { interface: record.interface.clone(), mac: record.mac, address }
+    /// The binding of one address of a terminal that serves on `served`.
+    pub fn of(record: &TerminalRecord, address: IpAddr, served: Vec<u16>) -> Self {
+        Self { interface: record.interface.clone(), mac: record.mac, address, served }
     }
 }
 
@@ -118,7 +123,7 @@ impl Rules {
 
     fn table(&self, bindings: &[Binding]) -> String {
         let interfaces = quoted(&self.terminal_interfaces);
-        let port = self.intercept_port;
+        let (port, service_port) = (self.intercept_port, self.service_port);
         let mut channel_ports = self.channel_ports.iter().map(u16::to_string).collect::<Vec<_>>();
         channel_ports.sort();
         channel_ports.dedup();
@@ -134,6 +139,8 @@ table inet keyferry {{
   set bound6 {{ type ifname . ipv6_addr; }}
   set bound4_mac {{ type ifname . ether_addr . ipv4_addr; }}
   set bound6_mac {{ type ifname . ether_addr . ipv6_addr; }}
+  set served4 {{ type ipv4_addr . inet_service; }}
+  set served6 {{ type ipv6_addr . inet_service; }}
   counter spoofed {{ }}
   counter unbound {{ }}
   counter not_forwarded {{ }}
@@ -164,7 +171,7 @@ table inet keyferry {{
   chain intercept {{
     type filter hook prerouting priority mangle; policy accept;
     iifname @terminal_interfaces fib daddr type != local tcp flags & (fin | syn | rst | ack) == syn goto new_connection
-    tcp dport {port} socket transparent 1 socket wildcard 1 drop
+    tcp dport {{ {port}, {service_port} }} socket transparent 1 socket wildcard 1 drop
     meta l4proto tcp socket transparent 1 meta mark set {mark} accept
     meta l4proto {{ icmp, ipv6-icmp }} socket transparent 1 meta mark set {mark} accept
     iifname @terminal_interfaces meta l4proto tcp fib daddr type != local drop
@@ -174,6 +181,14 @@ table inet keyferry {{
     meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :{port} meta mark set {mark} accept
     drop
   }}
+  chain serve {{
+    type filter hook prerouting priority dstnat + 10; policy accept;
+    iifname @terminal_interfaces return
+    ip daddr . tcp dport @served4 tcp flags & (fin | syn | rst | ack) == syn tproxy ip to :{service_port} meta mark set {mark} accept
+    ip6 daddr . tcp dport @served6 tcp flags & (fin | syn | rst | ack) == syn tproxy ip6 to :{service_port} meta mark set {mark} accept
+    meta l4proto tcp socket transparent 1 meta mark set {mark} accept
+    meta l4proto {{ icmp, ipv6-icmp }} socket transparent 1 meta mark set {mark} accept
+  }}
   chain untrack {{
     type filter hook output priority raw; policy accept;
     meta mark {leg} notrack
@@ -181,7 +196,7 @@ table inet keyferry {{
   }}
   chain local {{
     type filter hook input priority filter; policy accept;
-    tcp dport {port} meta mark != {mark} drop
+    tcp dport {{ {port}, {service_port} }} meta mark != {mark} drop
   }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
@@ -208,12 +223,15 @@ table inet keyferry {{
         };
         let address = binding.address;
         let mut text = format!("{command} element inet keyferry owned{family} {{ {address} }}\n");
+        for port in &binding.served {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{command} element inet keyferry served{family} {{ {address} . {port} }}");
+        }
         for interface in interfaces {
             let (suffix, mac) = match binding.mac {
                 Some(mac) => ("_mac", format!("{} . ", mac_text(mac))),
                 None => ("", String::new()),
             };
-            // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
                 "{command} element inet keyferry bound{family}{suffix} {{ \"{interface}\" . {mac}{address} }}"
@@ -278,6 +296,7 @@ mod tests {
         Rules {
             terminal_interfaces: vec!["term0".into(), "term1".into()],
             intercept_port: 4433,
+            service_port: 4434,
             routing_table: 27494,
             channel_ports: vec![5683, 5683],
         }
@@ -285,21 +304,28 @@ mod tests {
 
     #[test]
     fn a_binding_names_its_interface_or_all_of_them() {
-        let mut binding = Binding { interface: None, mac: None, address: "10.7.1.2".parse().unwrap() };
+        let mut binding = Binding { interface: None, mac: None, address: "10.7.1.2".parse().unwrap(), served: vec![] };
         let everywhere = rules().element("add", &binding);
         assert_eq!(everywhere.lines().count(), 3);
         binding.interface = Some("term1".into());
         binding.mac = Some([2, 0, 0, 0, 0, 0x1f]);
+        binding.served = vec![443];
         assert_eq!(
             rules().element("delete", &binding),
             "delete element inet keyferry owned4 { 10.7.1.2 }\n\
+             delete element inet keyferry served4 { 10.7.1.2 . 443 }\n\
              delete element inet keyferry bound4_mac { \"term1\" . 02:00:00:00:00:1f . 10.7.1.2 }\n"
         );
     }
 
     #[test]
     fn the_table_replaces_an_older_one_in_the_same_transaction() {
-        let text = rules().table(&[Binding { interface: None, mac: None, address: "fd07:1::2".parse().unwrap() }]);
+        let text = rules().table(&[Binding {
+            interface: None,
+            mac: None,
+            address: "fd07:1::2".parse().unwrap(),
+            served: vec![],
+        }]);
         assert!(text.starts_with("add table inet keyferry\ndelete table inet keyferry\ntable inet keyferry {"));
         assert!(text.contains("udp dport { 5683 }"));
         assert!(text.ends_with("bound6 { \"term1\" . fd07:1::2 }\n"));

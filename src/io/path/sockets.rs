@@ -11,32 +11,33 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::rules::TERMINAL_LEG_MARK;
+use crate::gateway::Direction;
 
 const BACKLOG: i32 = 1024;
 
 /// Connections accepted and not yet looked at.
 const WAITING: usize = 1024;
 
-/// An intercepted connection: its local address is the peer's, not ours.
-pub struct Connection(pub(super) TcpStream);
+/// An intercepted connection: its local address is the one that was dialled, not ours.
+pub struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) direction: Direction,
+}
 
 /// The intercepted connections, IPv4 and IPv6. Only those arrive that our packet rules let through.
 pub struct Connections(mpsc::Receiver<Connection>);
 
 impl Connections {
-    /// Listens. A host without IPv6 is served over IPv4 alone.
+    /// Listens at `port` for what terminals open and, where there is one, at `service_port` for what is opened to
+    /// them. A host without IPv6 is served over IPv4 alone.
     ///
     /// # Errors
-    /// The port is taken, or the process lacks CAP_NET_ADMIN.
-    pub fn listen(port: u16) -> io::Result<Self> {
+    /// A port is taken, or the process lacks CAP_NET_ADMIN.
+    pub fn listen(port: u16, service_port: Option<u16>) -> io::Result<Self> {
         let (sender, connections) = mpsc::channel(WAITING);
-        let v4 = listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?;
-        tokio::spawn(accept(v4, sender.clone()));
-        match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
-            Ok(v6) => drop(tokio::spawn(accept(v6, sender))),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
-            Err(error) => return Err(error),
+        listen_at(port, Direction::Outbound, &sender)?;
+        if let Some(port) = service_port {
+            listen_at(port, Direction::Inbound, &sender)?;
         }
         Ok(Self(connections))
     }
@@ -47,15 +48,28 @@ impl Connections {
     }
 }
 
-/// Connects to `peer` with the terminal's own address and port. Where the uplink masquerades, the kernel
+/// Connects to the peer with the terminal's own address and port. Where the uplink masquerades, the kernel
 /// replaces them on the way out.
 ///
 /// # Errors
 /// As connect(2); the terminal's port may be in use for the same peer.
-pub(super) async fn connect_as(terminal: SocketAddr, peer: SocketAddr) -> io::Result<TcpStream> {
-    let socket = transparent(peer)?;
-    socket.bind(&terminal.into())?;
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(peer).await?;
+pub(super) async fn connect_to_peer(terminal: SocketAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    connect_as(transparent(peer)?, terminal, peer).await
+}
+
+/// Connects to the terminal with the peer's address and port, so that it sees who calls.
+///
+/// # Errors
+/// As connect(2): the terminal may not listen.
+pub(super) async fn connect_to_terminal(peer: SocketAddr, terminal: SocketAddr) -> io::Result<TcpStream> {
+    let socket = transparent(terminal)?;
+    socket.set_mark(TERMINAL_LEG_MARK)?;
+    connect_as(socket, peer, terminal).await
+}
+
+async fn connect_as(socket: Socket, from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    socket.bind(&from.into())?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(to).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -82,11 +96,23 @@ pub(super) fn keep_alive(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
-async fn accept(listener: TcpListener, connections: mpsc::Sender<Connection>) {
+fn listen_at(port: u16, direction: Direction, connections: &mpsc::Sender<Connection>) -> io::Result<()> {
+    let v4 = listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), direction)?;
+    tokio::spawn(accept(v4, direction, connections.clone()));
+    match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), direction) {
+        Ok(v6) => drop(tokio::spawn(accept(v6, direction, connections.clone()))),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, direction: Direction, connections: mpsc::Sender<Connection>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if connections.send(Connection(stream)).await.is_err() {
+                if connections.send(Connection { stream, direction }).await.is_err() {
                     return;
                 }
             }
@@ -99,10 +125,12 @@ async fn accept(listener: TcpListener, connections: mpsc::Sender<Connection>) {
     }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, direction: Direction) -> io::Result<TcpListener> {
     let socket = transparent(address)?;
-    // Accepted sockets inherit the mark; it keeps their packets out of connection tracking.
-    socket.set_mark(TERMINAL_LEG_MARK)?;
+    if direction == Direction::Outbound {
+        // Accepted sockets inherit the mark; it keeps their packets out of connection tracking.
+        socket.set_mark(TERMINAL_LEG_MARK)?;
+    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::io::store::unavailable;
 
 /// Version of the tables below.
-pub(super) const SCHEMA: u64 = 1;
+pub(super) const SCHEMA: u64 = 2;
 
 /// `schema`, `next_kid` and `revocations`, which only grow.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -19,6 +19,8 @@ pub(super) const KEY_CHECK: TableDefinition<'_, &str, &[u8]> = TableDefinition::
 pub(super) const TERMINALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("terminals");
 /// Kid to head and sealed channel state.
 pub(super) const CHANNELS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("channels");
+/// Terminal id, a slash and the certificate's name to head and sealed record. Since schema 2.
+pub(super) const CREDENTIALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("credentials");
 
 pub(super) const NEXT_KID: &str = "next_kid";
 pub(super) const REVOCATIONS: &str = "revocations";
@@ -28,7 +30,7 @@ const SCHEMA_KEY: &str = "schema";
 type Migration = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// The step at position N leads from schema N+1 to N+2.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[add_credentials];
 
 /// Opens the database of `medium`, created or migrated as needed.
 pub(super) fn open(medium: &dyn Medium) -> Result<Database, Error> {
@@ -67,7 +69,13 @@ fn create_tables(transaction: &WriteTransaction, schema: u64) -> Result<(), redb
     transaction.open_table(KEY_CHECK)?;
     transaction.open_table(TERMINALS)?;
     transaction.open_table(CHANNELS)?;
+    add_credentials(transaction)?;
     transaction.open_table(META)?.insert(SCHEMA_KEY, schema)?;
+    Ok(())
+}
+
+fn add_credentials(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(CREDENTIALS)?;
     Ok(())
 }
 

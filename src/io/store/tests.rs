@@ -7,6 +7,7 @@ use super::*;
 use crate::io::slots::SlotKey;
 use disk::{Disk, Fate, On};
 
+mod credentials;
 mod disk;
 
 const STORE_KEY: [u8; 32] = [9; 32];

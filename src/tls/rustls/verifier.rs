@@ -1,47 +1,54 @@
-//! Judges the peer's certificate: a chain to a trust anchor, a pinned key, or both.
+//! Judges a server's certificate: a chain to a trust anchor, a pinned key, or both. What it shares with the
+//! judge of clients' certificates is here, too.
 
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::VerifierBuilderError;
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use crate::error::{Error, Reason};
-use crate::tls::profile::{Pin, Trust};
+use crate::tls::profile::{Pin, Revocation, Trust};
 
 /// Prepared once per trust, shared by all its handshakes.
 #[derive(Debug)]
 pub(super) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     pins: Vec<Pin>,
+    crls_until: Option<u64>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    /// Reads the anchors.
+    /// Reads anchors and revocation lists.
     ///
     /// # Errors
-    /// `INTERNAL` where an anchor is not a certificate or there is nothing to trust.
+    /// `INTERNAL` where one cannot be read or there is nothing to trust.
     pub(super) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
-        if trust.anchors.is_empty() && trust.pins.is_empty() {
-            return Err(Error::new(Reason::INTERNAL, "nothing to trust: configure an anchor or a pin"));
-        }
-        let mut roots = RootCertStore::empty();
-        for (number, anchor) in trust.anchors.iter().enumerate() {
-            roots.add(CertificateDer::from_slice(anchor).into_owned()).map_err(|error| {
-                Error::new(Reason::INTERNAL, format!("trust anchor {number} is not a usable CA certificate: {error}"))
-            })?;
-        }
-        let chain = if roots.is_empty() {
-            None
-        } else {
-            let builder = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
-            Some(builder.build().map_err(|error| Error::new(Reason::INTERNAL, format!("trust anchors: {error}")))?)
-        };
-        Ok(Self { chain, pins: trust.pins.clone(), algorithms: provider.signature_verification_algorithms })
+        let chain = roots(trust)?.map(|roots| {
+            let builder = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+            let builder = match crls(trust) {
+                None => builder,
+                Some((crls, Revocation::Chain)) => builder.with_crls(crls).enforce_revocation_expiration(),
+                Some((crls, Revocation::EndEntity)) => {
+                    builder.with_crls(crls).enforce_revocation_expiration().only_check_end_entity_revocation()
+                }
+            };
+            builder.build().map_err(|error| unusable(&error))
+        });
+        let chain = chain.transpose()?;
+        let crls_until = trust.crls.iter().filter_map(|der| next_update(der)).min();
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { chain, pins: trust.pins.clone(), crls_until, algorithms })
+    }
+
+    /// Seconds since 1970 at which the first revocation list is out of date; `None` without any.
+    pub(super) fn crls_until(&self) -> Option<u64> {
+        self.crls_until
     }
 
     /// Whether the name in the certificate is part of the proof, and not the key alone.
@@ -59,12 +66,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if !self.pins.is_empty() {
-            let pin = Pin::of_certificate(end_entity);
-            if !pin.is_some_and(|pin| self.pins.contains(&pin)) {
-                return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pin)))).into());
-            }
-        }
+        check_pins(&self.pins, end_entity)?;
         match &self.chain {
             Some(chain) => chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
             None => Ok(check_validity(end_entity, now).map(|()| ServerCertVerified::assertion())?),
@@ -73,11 +75,11 @@ impl ServerCertVerifier for Verifier {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -99,7 +101,50 @@ impl ServerCertVerifier for Verifier {
 #[error("the key is not pinned")]
 pub(super) struct NotPinned(pub(super) Option<Pin>);
 
-fn check_validity(certificate: &[u8], now: UnixTime) -> Result<(), CertificateError> {
+/// The anchors; `None` if pins are all there is.
+pub(super) fn roots(trust: &Trust) -> Result<Option<Arc<RootCertStore>>, Error> {
+    if trust.anchors.is_empty() && trust.pins.is_empty() {
+        return Err(Error::new(Reason::INTERNAL, "nothing to trust: configure an anchor or a pin"));
+    }
+    let mut roots = RootCertStore::empty();
+    for (number, anchor) in trust.anchors.iter().enumerate() {
+        roots.add(CertificateDer::from_slice(anchor).into_owned()).map_err(|error| {
+            Error::new(Reason::INTERNAL, format!("trust anchor {number} is not a usable CA certificate: {error}"))
+        })?;
+    }
+    Ok((!roots.is_empty()).then(|| Arc::new(roots)))
+}
+
+/// The revocation lists, if there are any.
+pub(super) fn crls(trust: &Trust) -> Option<(Vec<CertificateRevocationListDer<'static>>, Revocation)> {
+    let crls: Vec<_> = trust.crls.iter().map(|der| CertificateRevocationListDer::from(der.clone())).collect();
+    (!crls.is_empty()).then_some((crls, trust.revocation))
+}
+
+/// Of a revocation list in DER.
+fn next_update(der: &[u8]) -> Option<u64> {
+    let (_, crl) = CertificateRevocationList::from_der(der).ok()?;
+    Some(crl.next_update()?.timestamp().try_into().unwrap_or(0))
+}
+
+pub(super) fn unusable(error: &VerifierBuilderError) -> Error {
+    Error::new(Reason::INTERNAL, format!("trust anchors or revocation lists cannot be used: {error}"))
+}
+
+/// Where keys are pinned, this one must be among them.
+pub(super) fn check_pins(pins: &[Pin], end_entity: &CertificateDer<'_>) -> Result<(), CertificateError> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let pin = Pin::of_certificate(end_entity);
+    if pin.is_some_and(|pin| pins.contains(&pin)) {
+        return Ok(());
+    }
+    Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pin)))))
+}
+
+/// Of a certificate whose key alone is the proof.
+pub(super) fn check_validity(certificate: &[u8], now: UnixTime) -> Result<(), CertificateError> {
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let bound =
         |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.try_into().unwrap_or(0)));

@@ -7,7 +7,8 @@
 //! cd terminal/size && RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 cargo build --release
 //! arm-none-eabi-size target/thumbv7em-none-eabi/release/keyferry-terminal-size
 //! ```
-//! `text` is flash: channel, CBOR, the three cipher suites with both hashes, and what they need of `core` and `alloc`.
+//! `text` is flash: channel, CBOR, client and server, assisted mode, TLS 1.3 and 1.2 with three AEADs and both hashes, and
+//! what they need of `core` and `alloc`.
 //! `bss` is the heap of this program, no statement about the library.
 #![no_std]
 #![no_main]
@@ -21,9 +22,9 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 use keyferry_terminal::Instant;
 use keyferry_terminal::channel::{ChannelKey, Endpoint, Id, RequestId, Settings, State};
-use keyferry_terminal::client::{Event, Input, Output, Terminal};
-use keyferry_terminal::messages::{Connect, Echo, Handover, PeerName};
-use keyferry_terminal::tls13::{self, Session};
+use keyferry_terminal::client::{Event, Input, Output, Start, Terminal};
+use keyferry_terminal::messages::{Binding, Connect, Echo, Handover, Listen, PeerName, SessionId};
+use keyferry_terminal::{Fault, Session};
 
 #[global_allocator]
 static HEAP: heap::Bump = heap::Bump::new();
@@ -61,10 +62,20 @@ fn terminal() -> Option<Terminal> {
     Some(Terminal::new(Endpoint::new(settings, state, black_box([0; 32]), now), 4, now))
 }
 
-fn inputs() -> [Input<'static>; 6] {
+fn inputs() -> [Input<'static>; 13] {
     let request = Connect::new(PeerName::Name(black_box("server.example").into()), 443, black_box(40_000));
     let (local, remote) = black_box((([10, 7, 1, 5], 40_000).into(), ([10, 7, 2, 2], 443).into()));
+    let binding = Binding { local, remote };
+    let listen = Listen::new(black_box(8443));
+    let server = Start::Server { listen: listen.clone(), binding, bytes: black_box(Vec::new()) };
     [
+        Input::Listen { id: RequestId(4), listen },
+        Input::Assist { id: RequestId(5), start: Start::Client(request.clone()) },
+        Input::Assist { id: RequestId(6), start: server },
+        Input::PeerOpened { id: RequestId(5), binding },
+        Input::PeerBytes { id: RequestId(5), bytes: black_box(&[]) },
+        Input::PeerClosed { id: RequestId(5) },
+        Input::Ticket { session: SessionId(7), body: black_box(Vec::new()) },
         Input::Connect { id: RequestId(1), request },
         Input::Datagram(black_box(&[])),
         Input::Expect { id: RequestId(2), local, remote },
@@ -79,7 +90,9 @@ fn serve(terminal: &mut Terminal, session: &mut Option<Session>, now: Instant) {
         match terminal.poll_output() {
             Output::Persist(state) => drop(black_box(state)),
             Output::Transmit(datagram) => drop(black_box(datagram)),
-            Output::Event(Event::Session { handover, .. }) => *session = take_over(*handover, now),
+            Output::Event(Event::Session { handover, .. } | Event::Incoming { handover, .. }) => {
+                *session = take_over(*handover, now)
+            }
             Output::Event(event) => drop(black_box(event)),
             Output::Timeout(at, _) => {
                 black_box(at);
@@ -93,7 +106,7 @@ fn take_over(handover: Handover, now: Instant) -> Option<Session> {
     Session::new(handover, now).ok()
 }
 
-fn exchange(session: &mut Session, now: Instant) -> Result<(), tls13::Fault> {
+fn exchange(session: &mut Session, now: Instant) -> Result<(), Fault> {
     let mut out = Vec::new();
     let mut received: &[u8] = black_box(&[]);
     while let Some(event) = session.open(now, &mut received)? {

@@ -1,18 +1,24 @@
-//! The running agent's Unix socket: `connect` and `status` use it, because the channel's state has one user at a time.
+//! The running agent's Unix socket: the other commands use it, because the channel's state has one user at a time.
 //!
-//! A client writes one line of JSON, a [`Request`]; the agent answers with one line, a [`Reply`]. After a granted
-//! `connect` the client's bytes are plaintext for the peer (its half-close is ours), and the agent's come in frames:
+//! A client writes one line of JSON, a [`Request`]; the agent answers with one line, a [`Reply`]. A granted `listen`
+//! gets another for every peer; it ends with the client's connection. After a granted `connect`, and after the first peer
+//! of a `listen` that forwards nowhere, the client's bytes are plaintext for the peer (its half-close is ours), and the agent's come in frames:
 //! a length of four bytes and as many bytes of plaintext; 0 ends the stream cleanly, [`BROKEN`] with an error as JSON.
 
 use super::error::{AgentError, Blame};
-use super::handle::{Agent, ConnectOptions, Status};
-use super::pipe::{CHUNK, both_ways, local};
+use super::handle::{Agent, Status};
+use super::listener::AgentListener;
+use super::options::{ConnectOptions, ListenOptions};
+use super::pipe::{CHUNK, PAUSE, both_ways, forward, local};
+use super::stream::AgentStream;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
 /// Instead of a length: the stream broke, the error follows.
@@ -23,7 +29,17 @@ const LINE: u64 = 65_536;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Request {
-    Connect { host: String, port: u16, options: ConnectOptions },
+    Connect {
+        host: String,
+        port: u16,
+        options: ConnectOptions,
+    },
+    /// `forward`: where every peer is joined to; else the first one is the client's.
+    Listen {
+        port: u16,
+        options: ListenOptions,
+        forward: Option<String>,
+    },
     Status,
 }
 
@@ -31,6 +47,8 @@ enum Request {
 #[serde(rename_all = "kebab-case")]
 enum Reply {
     Connected { peer: String },
+    Listening { addresses: Vec<SocketAddr> },
+    Accepted { peer: String },
     Status(Status),
     Error(AgentError),
 }
@@ -87,10 +105,52 @@ async fn serve(client: UnixStream, agent: Agent) -> io::Result<()> {
             Ok(stream) => {
                 write_line(&mut to, &Reply::Connected { peer: stream.peer().identity.clone() }).await?;
                 let (reader, writer) = tokio::io::split(stream);
-                both_ways(from, writer, write_frames(reader, to)).await
+                both_ways(from, writer, write_frames(reader, to), PAUSE).await
+            }
+        },
+        Request::Listen { port, options, forward } => match agent.listen(port, &options).await {
+            Err(error) => write_line(&mut to, &Reply::Error(error)).await,
+            Ok(listener) => {
+                write_line(&mut to, &Reply::Listening { addresses: listener.addresses().to_vec() }).await?;
+                serve_peers(listener, forward, from, to).await
             }
         },
     }
+}
+
+async fn serve_peers(
+    mut listener: AgentListener,
+    forward: Option<String>,
+    mut from: BufReader<OwnedReadHalf>,
+    mut to: OwnedWriteHalf,
+) -> io::Result<()> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Before the first peer is there a client has nothing to say but goodbye.
+            _ = from.fill_buf() => return Ok(()),
+        };
+        match accepted {
+            Err(error) => return write_line(&mut to, &Reply::Error(error)).await,
+            Ok(stream) => {
+                write_line(&mut to, &Reply::Accepted { peer: stream.describe() }).await?;
+                match &forward {
+                    Some(service) => drop(tokio::spawn(forward_to(service.clone(), stream))),
+                    None => {
+                        drop(listener);
+                        let (reader, writer) = tokio::io::split(stream);
+                        return both_ways(from, writer, write_frames(reader, to), PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Joins a peer with the service at `service`; `Err`: the service is not there, or the stream broke.
+pub async fn forward_to(service: String, stream: AgentStream) -> Result<(), AgentError> {
+    let gone = |error| AgentError::new(Blame::Terminal, format!("the service at {service}: {error}"));
+    forward(stream, TcpStream::connect(&service).await.map_err(gone)?).await
 }
 
 async fn write_frames(mut reader: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
@@ -112,8 +172,8 @@ async fn write_frames(mut reader: impl AsyncRead + Unpin, mut to: impl AsyncWrit
 
 /// The asking side, in the command.
 pub struct ControlClient {
-    from: BufReader<tokio::net::unix::OwnedReadHalf>,
-    to: tokio::net::unix::OwnedWriteHalf,
+    from: BufReader<OwnedReadHalf>,
+    to: OwnedWriteHalf,
 }
 
 impl ControlClient {
@@ -128,7 +188,7 @@ impl ControlClient {
         match self.ask(&Request::Status).await? {
             Reply::Status(status) => Ok(status),
             Reply::Error(error) => Err(error),
-            Reply::Connected { .. } => Err(confused()),
+            _ => Err(confused()),
         }
     }
 
@@ -138,13 +198,36 @@ impl ControlClient {
         match self.ask(&request).await? {
             Reply::Connected { peer } => Ok(peer),
             Reply::Error(error) => Err(error),
-            Reply::Status(_) => Err(confused()),
+            _ => Err(confused()),
+        }
+    }
+
+    /// Asks the running agent to listen; then [`Self::accepted`]. Answers where.
+    pub async fn listen(
+        &mut self,
+        port: u16,
+        options: &ListenOptions,
+        forward: Option<String>,
+    ) -> Result<Vec<SocketAddr>, AgentError> {
+        match self.ask(&Request::Listen { port, options: options.clone(), forward }).await? {
+            Reply::Listening { addresses } => Ok(addresses),
+            Reply::Error(error) => Err(error),
+            _ => Err(confused()),
+        }
+    }
+
+    /// Waits for the next peer, and says who it is. Without `forward` there is one, for [`Self::pipe`].
+    pub async fn accepted(&mut self) -> Result<String, AgentError> {
+        match read_line(&mut self.from).await.map_err(gone)? {
+            Reply::Accepted { peer } => Ok(peer),
+            Reply::Error(error) => Err(error),
+            _ => Err(confused()),
         }
     }
 
     /// As [`pipe`](super::pipe()), through the running agent.
     pub async fn pipe(self, from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) -> Result<(), AgentError> {
-        both_ways(from, self.to, read_frames(self.from, to)).await
+        both_ways(from, self.to, read_frames(self.from, to), PAUSE).await
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Reply, AgentError> {

@@ -2,9 +2,9 @@
 
 use super::clock::Clock;
 use super::state::StateFile;
-use crate::client::{Event, Input, Output, Terminal};
+use crate::client::{Event, Input, Output, Start, Terminal};
 use keyferry_channel::RequestId;
-use keyferry_parsers::messages::{Connect, Echo};
+use keyferry_parsers::messages::{Binding, Connect, Echo, Listen, SessionId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,31 @@ use tokio::sync::mpsc;
 /// More than any datagram of the channel.
 const DATAGRAM: usize = 4096;
 
-/// What one part of the program asks of the driver; events about it go to `events`.
+/// What one part of the program asks of the driver.
 pub(super) enum Command {
-    Connect { id: RequestId, request: Connect, events: mpsc::UnboundedSender<Event> },
-    Expect { id: RequestId, local: SocketAddr, remote: SocketAddr, events: mpsc::UnboundedSender<Event> },
-    Echo { id: RequestId, echo: Echo, events: mpsc::UnboundedSender<Event> },
-    Cancel { id: RequestId },
+    /// A request; events about it go to `events`.
+    Begin { id: RequestId, request: Box<Begin>, events: mpsc::UnboundedSender<Event> },
+    /// More about it.
+    Continue { id: RequestId, more: More },
+    /// A ticket for the gateway.
+    Ticket { session: SessionId, body: Vec<u8> },
+}
+
+/// The requests that there are, as in [`Input`].
+pub(super) enum Begin {
+    Connect(Connect),
+    Expect { local: SocketAddr, remote: SocketAddr },
+    Listen(Listen),
+    Assist(Start),
+    Echo(Echo),
+}
+
+/// What can follow on them, as in [`Input`].
+pub(super) enum More {
+    PeerOpened(Binding),
+    PeerBytes(Vec<u8>),
+    PeerClosed,
+    Cancel,
 }
 
 /// Numbers for `status`.
@@ -80,26 +99,32 @@ impl Driver {
     }
 
     fn command(&mut self, command: Command) {
-        let now = self.clock.now();
-        // Only a datagram can be refused; the rest is answered by an event.
-        let _ = match command {
-            Command::Connect { id, request, events } => {
+        let bytes;
+        let input = match command {
+            Command::Begin { id, request, events } => {
                 self.listeners.insert(id, events);
-                self.terminal.handle_input(now, Input::Connect { id, request })
+                match *request {
+                    Begin::Connect(request) => Input::Connect { id, request },
+                    Begin::Expect { local, remote } => Input::Expect { id, local, remote },
+                    Begin::Listen(listen) => Input::Listen { id, listen },
+                    Begin::Assist(start) => Input::Assist { id, start },
+                    Begin::Echo(echo) => Input::Echo { id, echo },
+                }
             }
-            Command::Expect { id, local, remote, events } => {
-                self.listeners.insert(id, events);
-                self.terminal.handle_input(now, Input::Expect { id, local, remote })
+            Command::Continue { id, more: More::PeerOpened(binding) } => Input::PeerOpened { id, binding },
+            Command::Continue { id, more: More::PeerBytes(more) } => {
+                bytes = more;
+                Input::PeerBytes { id, bytes: &bytes }
             }
-            Command::Echo { id, echo, events } => {
-                self.listeners.insert(id, events);
-                self.terminal.handle_input(now, Input::Echo { id, echo })
-            }
-            Command::Cancel { id } => {
+            Command::Continue { id, more: More::PeerClosed } => Input::PeerClosed { id },
+            Command::Continue { id, more: More::Cancel } => {
                 self.listeners.remove(&id);
-                self.terminal.handle_input(now, Input::Cancel { id })
+                Input::Cancel { id }
             }
+            Command::Ticket { session, body } => Input::Ticket { session, body },
         };
+        // Only a datagram can be refused; the rest is answered by an event.
+        let _ = self.terminal.handle_input(self.clock.now(), input);
     }
 
     /// Acts on everything the terminal has to say, in order: state is on disk before what follows it leaves.
@@ -122,7 +147,12 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         let (id, last) = match &event {
-            Event::Offer { id, .. } => (*id, false),
+            Event::Offer { id, .. }
+            | Event::Listening { id, .. }
+            | Event::Incoming { id, .. }
+            | Event::Assisted { id, .. }
+            | Event::ToPeer { id, .. }
+            | Event::Needs { id, .. } => (*id, false),
             Event::Session { id, .. } | Event::Echoed { id } | Event::Failed { id, .. } => (*id, true),
             Event::Advanced { .. } => return,
         };

@@ -1,7 +1,7 @@
 //! What can go wrong for the user of the agent: whose fault it was, in words, and as exit code.
 
 use crate::client::Why;
-use crate::tls13::{Fault, HandoverRefused};
+use crate::fault::{Fault, HandoverRefused};
 use keyferry_parsers::messages::Reason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,7 +92,8 @@ impl From<Why> for AgentError {
     fn from(why: Why) -> Self {
         let (blame, reason) = match &why {
             Why::Failure(failure) => (Blame::of(failure.reason), Some(failure.reason.0)),
-            Why::TooMany => (Blame::Terminal, None),
+            Why::TooMany | Why::AlreadyListening => (Blame::Terminal, None),
+            Why::PeerSilent | Why::PeerOversized => (Blame::Peer, None),
             Why::UnusableKeys(reason) => (Blame::Gateway, Some(reason.0)),
             Why::GatewaySilent | Why::KeysLate | Why::BadAnswer(_) | Why::WrongAddress | Why::Channel(_) => {
                 (Blame::Gateway, None)
@@ -111,8 +112,8 @@ impl From<HandoverRefused> for AgentError {
 impl From<Fault> for AgentError {
     fn from(fault: Fault) -> Self {
         let blame = match fault {
-            Fault::SessionExpired => Blame::Policy,
-            Fault::Closed | Fault::KeyExhausted => Blame::Terminal,
+            Fault::SessionExpired | Fault::KeyExhausted => Blame::Policy,
+            Fault::Closed => Blame::Terminal,
             _ => Blame::Peer,
         };
         Self::new(blame, fault.to_string())

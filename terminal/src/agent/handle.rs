@@ -1,43 +1,34 @@
 //! [`Agent`]: what a program holds to open connections through the gateway.
 
+use super::assisted;
 use super::clock::Clock;
 use super::config::Config;
-use super::driver::{Command, Counters, Driver};
+use super::driver::{Begin, Command, Counters, Driver, More};
 use super::error::{AgentError, Blame};
+use super::listener::{self, AgentListener};
+use super::options::{ConnectOptions, ListenOptions};
+use super::request::{REASON_DEADLINE, Request, stopped_because, unexpected};
+use super::socket::{any, bind, no_socket, socket_for, udp_to};
 use super::state::StateFile;
 use super::stream::AgentStream;
 use crate::Instant;
-use crate::client::{Event, Terminal};
-use crate::tls13::Session;
+use crate::client::{Event, Start, Terminal};
 use keyferry_channel::{Endpoint, RequestId, Settings};
-use keyferry_parsers::messages::{Connect, ConnectAnswer, Echo, Handover, PeerName};
-use keyferry_parsers::tls::CipherSuite;
+use keyferry_parsers::messages::{Connect, Echo, Handover, PeerName, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 /// Requests that one agent has under way at most.
 const PENDING_LIMIT: usize = 1024;
-/// How long a reset TCP connection waits for the gateway to say why.
-const REASON_DEADLINE: Duration = Duration::from_secs(2);
-
-/// How to connect; the default asks for nothing special.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ConnectOptions {
-    /// Application protocols, in order of preference.
-    pub alpn: Vec<String>,
-    /// The server name to ask for, where it is not the host.
-    pub sni: Option<String>,
-    /// IANA numbers of the cipher suites to offer, in order; empty: all that a terminal can do.
-    pub cipher_suites: Vec<u16>,
-}
+/// How long a peer may take to accept TCP where no offer says so.
+const TCP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the agent is doing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,22 +117,19 @@ impl Agent {
 
     /// Asks the gateway for a session with `host` (a name or an address), opens TCP, and waits for the keys.
     pub async fn connect(&self, host: &str, port: u16, options: &ConnectOptions) -> Result<AgentStream, AgentError> {
-        let (socket, source_port) = self.source_for(host)?;
-        let mut connect = Connect::new(peer_name(host), port, source_port);
-        connect.sni = options.sni.clone();
-        connect.alpn = options.alpn.clone();
-        if !options.cipher_suites.is_empty() {
-            connect.cipher_suites = options.cipher_suites.iter().copied().map(CipherSuite).collect();
+        let (socket, source_port) = self.source_for(host, options)?;
+        let connect = options.request(host, port, source_port);
+        if options.assisted {
+            return self.connect_assisted(socket, connect).await;
         }
-        let mut request = self.request(|id, events| Command::Connect { id, request: connect, events })?;
+        let mut request = self.request(Begin::Connect(connect))?;
         let answer = request.offer().await?;
         let remote = SocketAddr::new(answer.address, port);
         let socket = socket_for(socket, source_port, remote)?;
         let patience = Duration::from_secs(u64::from(answer.seconds).max(1));
-        let tcp = match tokio::time::timeout(patience, socket.connect(remote)).await {
-            Ok(Ok(tcp)) => tcp,
-            Ok(Err(error)) => return Err(request.why_not(&format!("TCP to {remote}: {error}")).await),
-            Err(_) => return Err(request.why_not(&format!("TCP to {remote}: no answer in {patience:?}")).await),
+        let tcp = match open(socket, remote, patience).await {
+            Ok(tcp) => tcp,
+            Err(trouble) => return Err(request.why_not(&trouble).await),
         };
         self.take_over(tcp, request).await
     }
@@ -151,10 +139,28 @@ impl Agent {
         let source = self.source_towards(remote).await.map_err(no_socket)?;
         let socket = bind(source, 0).map_err(no_socket)?;
         let local = socket.local_addr().map_err(no_socket)?;
-        let request = self.request(|id, events| Command::Expect { id, local, remote, events })?;
+        let request = self.request(Begin::Expect { local, remote })?;
         let tcp = socket.connect(remote).await;
         let tcp = tcp.map_err(|error| AgentError::new(Blame::Gateway, format!("TCP to {remote}: {error}")))?;
         self.take_over(tcp, request).await
+    }
+
+    /// Is a TLS server at `port`, as far as the gateway's policy consents. Returns once it does.
+    pub async fn listen(&self, port: u16, options: &ListenOptions) -> Result<AgentListener, AgentError> {
+        let addresses = if options.addresses.is_empty() { vec![self.local] } else { options.addresses.clone() };
+        let (mut listeners, mut bound) = (Vec::new(), port);
+        for address in addresses {
+            let listener = accept_at(SocketAddr::new(address, bound))?;
+            // Port 0 is any that is free, and then the same everywhere.
+            bound = listener.local_addr().map_err(no_socket)?.port();
+            listeners.push(listener);
+        }
+        let listen = options.request(bound);
+        if options.assisted {
+            return Ok(AgentListener::assisted(self.clone(), listeners, listen));
+        }
+        let request = listener::announce(self, listen).await?;
+        Ok(AgentListener::through_gateway(self.clone(), listeners, request))
     }
 
     /// Numbers, and an encrypted echo from the gateway.
@@ -196,9 +202,41 @@ impl Agent {
         &self.counters
     }
 
+    pub(super) fn send_ticket(&self, session: SessionId, body: Vec<u8>) {
+        // Without a driver nobody resumes anything.
+        let _ = self.commands.send(Command::Ticket { session, body });
+    }
+
+    pub(super) fn request(&self, request: Begin) -> Result<Request, AgentError> {
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (sender, events) = mpsc::unbounded_channel();
+        let begun = Request { id, events, commands: self.commands.clone(), stopped: self.stopped.clone() };
+        let command = Command::Begin { id, request: Box::new(request), events: sender };
+        self.commands.send(command).map_err(|_| begun.stopped())?;
+        Ok(begun)
+    }
+
+    async fn connect_assisted(&self, socket: TcpSocket, connect: Connect) -> Result<AgentStream, AgentError> {
+        let (port, source_port) = (connect.port, connect.source_port);
+        // The gateway need not know where the peer is: the caller may.
+        let known = match &connect.peer {
+            PeerName::Address(address) => Ok(*address),
+            PeerName::Name(name) => Err(nobody_knows(name)),
+        };
+        let mut request = self.request(Begin::Assist(Start::Client(connect)))?;
+        let address = request.assisted().await?.map_or(known, Ok)?;
+        let remote = SocketAddr::new(address, port);
+        let socket = socket_for(socket, source_port, remote)?;
+        let peer_fault = |trouble: String| AgentError::new(Blame::Peer, trouble);
+        let mut tcp = open(socket, remote, TCP_PATIENCE).await.map_err(peer_fault)?;
+        request.tell(More::PeerOpened(assisted::binding(&tcp).map_err(no_socket)?));
+        let handover = assisted::handshake(&mut tcp, &mut request).await?;
+        AgentStream::new(tcp, *handover, self.clone())
+    }
+
     async fn echo(&self) -> Result<(), AgentError> {
         let echo = Echo(self.clock.now().as_micros().to_be_bytes().to_vec());
-        let mut request = self.request(|id, events| Command::Echo { id, echo, events })?;
+        let mut request = self.request(Begin::Echo(echo))?;
         match request.next().await? {
             Event::Echoed { .. } => Ok(()),
             _ => Err(unexpected()),
@@ -214,16 +252,15 @@ impl Agent {
             let message = "the gateway's fault: it sent keys that belong to another TCP connection";
             return Err(AgentError::new(Blame::Gateway, message));
         }
-        let peer = handover.peer.clone();
-        let alpn = handover.alpn.clone();
-        let session = Session::new(*handover, self.clock.now())?;
-        Ok(AgentStream::new(tcp, session, peer, alpn, self.clone()))
+        AgentStream::new(tcp, *handover, self.clone())
     }
 
     /// A socket whose port the request will announce. A name's family is not known yet: the gateway's is likely.
-    fn source_for(&self, host: &str) -> Result<(TcpSocket, u16), AgentError> {
-        let target = host.parse().unwrap_or(self.gateway.ip());
-        let socket = bind(self.source_address(target), 0).map_err(no_socket)?;
+    fn source_for(&self, host: &str, options: &ConnectOptions) -> Result<(TcpSocket, u16), AgentError> {
+        let target = options.address.or(host.parse().ok()).unwrap_or(self.gateway.ip());
+        // A peer that is not behind the gateway may be on another link than the gateway.
+        let source = if options.assisted { any(target) } else { self.source_address(target) };
+        let socket = bind(source, 0).map_err(no_socket)?;
         let port = socket.local_addr().map_err(no_socket)?.port();
         Ok((socket, port))
     }
@@ -232,8 +269,7 @@ impl Agent {
     fn source_address(&self, target: IpAddr) -> IpAddr {
         match target {
             _ if target.is_ipv4() == self.local.is_ipv4() => self.local,
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            target => any(target),
         }
     }
 
@@ -243,17 +279,6 @@ impl Agent {
             unspecified if unspecified.is_unspecified() => Ok(udp_to(remote).await?.local_addr()?.ip()),
             source => Ok(source),
         }
-    }
-
-    fn request(
-        &self,
-        command: impl FnOnce(RequestId, mpsc::UnboundedSender<Event>) -> Command,
-    ) -> Result<Request, AgentError> {
-        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, events) = mpsc::unbounded_channel();
-        let request = Request { id, events, commands: self.commands.clone(), stopped: self.stopped.clone() };
-        self.commands.send(command(id, sender)).map_err(|_| request.stopped())?;
-        Ok(request)
     }
 }
 
@@ -278,96 +303,31 @@ async fn ended(tcp: &TcpStream) {
     }
 }
 
-/// One request under way. Dropped early, it is cancelled.
-struct Request {
-    id: RequestId,
-    events: mpsc::UnboundedReceiver<Event>,
-    commands: mpsc::UnboundedSender<Command>,
-    stopped: watch::Receiver<Option<String>>,
+fn nobody_knows(name: &str) -> AgentError {
+    let message = format!(
+        "the gateway does not know the address of {name}: ask again with --address, or have its operator \
+         give the name an address"
+    );
+    AgentError::new(Blame::Terminal, message)
 }
 
-impl Request {
-    async fn offer(&mut self) -> Result<ConnectAnswer, AgentError> {
-        match self.next().await? {
-            Event::Offer { answer, .. } => Ok(answer),
-            _ => Err(unexpected()),
-        }
-    }
-
-    async fn keys(&mut self) -> Result<Box<Handover>, AgentError> {
-        match self.next().await? {
-            Event::Session { handover, .. } => Ok(handover),
-            _ => Err(unexpected()),
-        }
-    }
-
-    /// TCP failed: the gateway knows more about it, if it says so soon.
-    async fn why_not(&mut self, trouble: &str) -> AgentError {
-        match tokio::time::timeout(REASON_DEADLINE, self.next()).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(_)) | Err(_) => AgentError::new(Blame::Gateway, format!("{trouble}; the gateway gave no reason")),
-        }
-    }
-
-    async fn next(&mut self) -> Result<Event, AgentError> {
-        match self.events.recv().await {
-            Some(Event::Failed { why, .. }) => Err(why.into()),
-            Some(event) => Ok(event),
-            None => Err(self.stopped()),
-        }
-    }
-
-    fn stopped(&self) -> AgentError {
-        stopped_because(&self.stopped)
+async fn open(socket: TcpSocket, remote: SocketAddr, patience: Duration) -> Result<TcpStream, String> {
+    match tokio::time::timeout(patience, socket.connect(remote)).await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err(error)) => Err(format!("TCP to {remote}: {error}")),
+        Err(_) => Err(format!("TCP to {remote}: no answer in {patience:?}")),
     }
 }
 
-impl Drop for Request {
-    fn drop(&mut self) {
-        let _ = self.commands.send(Command::Cancel { id: self.id });
-    }
-}
-
-fn stopped_because(stopped: &watch::Receiver<Option<String>>) -> AgentError {
-    let why = stopped.borrow().clone();
-    AgentError::new(Blame::Terminal, why.unwrap_or_else(|| "the agent has stopped".to_owned()))
-}
-
-async fn udp_to(gateway: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: IpAddr = if gateway.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(gateway).await?;
-    Ok(socket)
-}
-
-fn peer_name(host: &str) -> PeerName {
-    host.parse().map_or_else(|_| PeerName::Name(host.to_owned()), PeerName::Address)
-}
-
-fn bind(address: IpAddr, port: u16) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(address, port))?;
-    Ok(socket)
-}
-
-/// The bound socket, or one of the answer's family on the same port.
-fn socket_for(socket: TcpSocket, port: u16, remote: SocketAddr) -> Result<TcpSocket, AgentError> {
-    let bound = socket.local_addr().map_err(no_socket)?;
-    if bound.is_ipv4() == remote.is_ipv4() {
-        return Ok(socket);
-    }
-    drop(socket);
-    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    bind(any, port).map_err(no_socket)
-}
-
-fn no_socket(error: std::io::Error) -> AgentError {
-    AgentError::new(
-        Blame::Terminal,
-        format!("no TCP socket: {error}; wait for connections to end, or raise the limits"),
-    )
-}
-
-fn unexpected() -> AgentError {
-    AgentError::new(Blame::Terminal, "events out of order; please report this")
+fn accept_at(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of an agent that has just ended must not keep the next one from its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
+    };
+    bound().map_err(|error: std::io::Error| {
+        AgentError::new(Blame::Terminal, format!("cannot listen at {address}: {error}"))
+    })
 }

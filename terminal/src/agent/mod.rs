@@ -1,23 +1,31 @@
 //! The Linux agent: sockets, clock, files and tasks around [`client::Terminal`](crate::client::Terminal) and
-//! [`tls13::Session`](crate::tls13::Session).
+//! [`Session`](crate::Session).
 //!
-//! [`Agent::start`] takes the state file and the UDP socket; [`Agent::connect`] gives a stream of plaintext. The command
+//! [`Agent::start`] takes the state file and the UDP socket; [`Agent::connect`] gives a stream of plaintext, and
+//! [`Agent::listen`] gives them as peers come. The command
 //! `keyferry-terminal` is a thin shell over this module.
 
+mod assisted;
 mod clock;
 mod config;
 mod control;
 mod driver;
 mod error;
 mod handle;
+mod listener;
+mod options;
 mod pipe;
+mod request;
+mod socket;
 mod state;
 mod stream;
 
 pub use config::{Config, ConfigError};
-pub use control::{Control, ControlClient};
+pub use control::{Control, ControlClient, forward_to};
 pub use error::{AgentError, Blame};
-pub use handle::{Agent, ConnectOptions, Status};
-pub use pipe::pipe;
+pub use handle::{Agent, Status};
+pub use listener::AgentListener;
+pub use options::{ConnectOptions, ListenOptions};
+pub use pipe::{forward, pipe};
 pub use state::StateFile;
 pub use stream::AgentStream;

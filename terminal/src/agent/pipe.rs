@@ -4,6 +4,7 @@ use super::error::AgentError;
 use super::stream::AgentStream;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -11,7 +12,9 @@ use zeroize::Zeroizing;
 pub(super) const CHUNK: usize = 16_384;
 
 /// How long input may pause after the peer has closed: a file is still sent to its end, a terminal does not hold us.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// The same for a service behind this terminal, which may have to think.
+const SERVICE_PAUSE: Duration = Duration::from_secs(60);
 /// How long our close_notify may take once the other direction has ended.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -24,15 +27,23 @@ pub async fn pipe(
     to: impl AsyncWrite + Unpin,
 ) -> Result<(), AgentError> {
     let (reader, writer) = tokio::io::split(stream);
-    both_ways(from, writer, download(reader, to)).await
+    both_ways(from, writer, download(reader, to), PAUSE).await
 }
 
-/// Uploads `from` to `writer` beside `download`, until both have ended. The peer's close_notify leaves our direction
+/// Joins the peer with a service on TCP, in the clear: what `keyferry-terminal listen --forward` does.
+pub async fn forward(stream: AgentStream, service: TcpStream) -> Result<(), AgentError> {
+    let (reader, writer) = tokio::io::split(stream);
+    let (from, to) = service.into_split();
+    both_ways(from, writer, download(reader, to), SERVICE_PAUSE).await
+}
+
+/// Uploads `from` to `writer` beside `download`, until both have ended; `pause`: see [`exhausted`]. The peer's close_notify leaves our direction
 /// open, and we must say close_notify before we go (RFC 8446 section 6.1).
 pub(super) async fn both_ways<E>(
     from: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
     download: impl Future<Output = Result<(), E>>,
+    pause: Duration,
 ) -> Result<(), E> {
     let (other, patience) = watch::channel(None);
     let upload = upload(from, writer, patience);
@@ -42,7 +53,7 @@ pub(super) async fn both_ways<E>(
         () = &mut upload => return download.await,
     };
     if ended.is_ok() {
-        other.send_replace(Some(PAUSE));
+        other.send_replace(Some(pause));
         upload.await;
     } else {
         other.send_replace(Some(Duration::ZERO));
@@ -99,7 +110,8 @@ async fn download(mut reader: impl AsyncRead + Unpin, mut to: impl AsyncWrite + 
     let mut buffer = Zeroizing::new(vec![0; CHUNK]);
     loop {
         match reader.read(&mut buffer).await.map_err(AgentError::from_stream)? {
-            0 => return to.flush().await.map_err(local),
+            // Whoever reads must see the end.
+            0 => return to.shutdown().await.map_err(local),
             length => to.write_all(buffer.get(..length).unwrap_or_default()).await.map_err(local)?,
         }
         to.flush().await.map_err(local)?;

@@ -2,8 +2,10 @@
 
 use super::error::{AgentError, Blame};
 use super::handle::Agent;
-use crate::tls13::{Event, Fault, Session};
-use keyferry_parsers::messages::ProvedPeer;
+use crate::fault::Fault;
+use crate::session::{Event, Session};
+use keyferry_parsers::messages::{Handover, ProofMethod, ProvedPeer, Role, SessionId};
+use keyferry_parsers::tls::ProtocolVersion;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,6 +20,8 @@ use zeroize::{Zeroize, Zeroizing};
 const CHUNK: usize = 16_640;
 /// Ciphertext that may wait for TCP before a writer has to.
 const BACKLOG: usize = 65_536;
+/// Tickets of one session that go to the gateway: each is good for one session to come.
+const MAX_TICKETS: u8 = 2;
 
 /// Plaintext to and from the peer. What was written and did not fit TCP's buffer waits for `flush`. `shutdown` sends
 /// close_notify and leaves the other direction open; dropping the stream sends it too, as far as TCP takes it at once.
@@ -26,8 +30,11 @@ const BACKLOG: usize = 65_536;
 pub struct AgentStream {
     tcp: TcpStream,
     session: Session,
+    number: SessionId,
+    role: Role,
     peer: ProvedPeer,
     alpn: Option<String>,
+    server_name: Option<String>,
     /// Kept running for as long as a session lives, to answer the gateway should it repeat the hand-over.
     agent: Agent,
     /// From TCP, not yet taken by the session.
@@ -39,25 +46,35 @@ pub struct AgentStream {
     /// From the session, not yet in TCP.
     out: Vec<u8>,
     sent: usize,
-    /// The prefix of the hand-over is still to be looked at.
+    /// The session may hold more of what came before: the prefix of the hand-over, to begin with.
     fresh: bool,
+    /// Tickets sent to the gateway.
+    tickets: u8,
     /// Wakes a silent session when its lifetime is over; `None` once it has.
     expiry: Option<Pin<Box<Sleep>>>,
 }
 
 impl AgentStream {
-    pub(super) fn new(tcp: TcpStream, session: Session, peer: ProvedPeer, alpn: Option<String>, agent: Agent) -> Self {
+    /// `Err`: the keys cannot be used.
+    pub(super) fn new(tcp: TcpStream, handover: Handover, agent: Agent) -> Result<Self, AgentError> {
+        let (number, role) = (handover.session, handover.role);
+        let (peer, alpn) = (handover.peer.clone(), handover.alpn.clone());
+        let server_name = handover.server_name.clone();
+        let session = Session::new(handover, agent.now())?;
         let counters = agent.counters();
         counters.sessions_open.fetch_add(1, Ordering::Relaxed);
         counters.sessions_total.fetch_add(1, Ordering::Relaxed);
         // Records are whole messages; waiting for more gains nothing.
         let _ = tcp.set_nodelay(true);
         let expiry = Some(Box::pin(agent.timer(session.expires())));
-        Self {
+        Ok(Self {
             tcp,
             session,
+            number,
+            role,
             peer,
             alpn,
+            server_name,
             agent,
             received: Vec::with_capacity(CHUNK),
             taken: 0,
@@ -66,11 +83,12 @@ impl AgentStream {
             out: Vec::new(),
             sent: 0,
             fresh: true,
+            tickets: 0,
             expiry,
-        }
+        })
     }
 
-    /// Who the peer proved to be to the gateway.
+    /// Who the peer proved to be to the gateway; a client may have proved nothing.
     pub fn peer(&self) -> &ProvedPeer {
         &self.peer
     }
@@ -80,16 +98,42 @@ impl AgentStream {
         self.alpn.as_deref()
     }
 
+    /// The version of TLS.
+    pub fn version(&self) -> ProtocolVersion {
+        self.session.version()
+    }
+
+    /// Which end of the connection we are.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The name that the peer asked for, if we are the server and it did.
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// The peer in one line: where it is and what it proved.
+    pub fn describe(&self) -> String {
+        let from = self.tcp.peer_addr().map_or_else(|_| "a peer that is gone".to_owned(), |from| from.to_string());
+        let proved = match self.peer.method {
+            ProofMethod::ANONYMOUS => "which proved nothing".to_owned(),
+            method => format!("which proved to be {} ({method})", self.peer.identity),
+        };
+        let name = self.server_name.as_ref().map(|name| format!(" and asked for {name}")).unwrap_or_default();
+        format!("{from}, {proved}{name}; {}", self.version())
+    }
+
     /// Both ends of the TCP connection, ours first.
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.tcp.local_addr()?, self.tcp.peer_addr()?))
     }
 
-    /// Changes our sending key now; the session does so by itself when its limits ask for it.
-    pub fn key_update(&mut self) -> Result<(), AgentError> {
-        self.session.key_update(self.agent.now(), &mut self.out)?;
+    /// Changes our sending key now; the session does so by itself when its limits ask for it. `false`: TLS 1.2 cannot.
+    pub fn key_update(&mut self) -> Result<bool, AgentError> {
+        let updated = self.session.key_update(self.agent.now(), &mut self.out)?;
         self.try_send();
-        Ok(())
+        Ok(updated)
     }
 
     /// Opens what has been received, until there is plaintext. `true`: there is some, or the peer has closed.
@@ -97,15 +141,24 @@ impl AgentStream {
         let now = self.agent.now();
         let mut input = self.received.get(self.taken..).unwrap_or_default();
         let available = input.len();
-        let opened = match self.session.open(now, &mut input) {
-            Ok(Some(Event::Data(data))) => {
-                self.plain.clear();
-                self.plain.extend_from_slice(data);
-                Ok(true)
-            }
-            Ok(Some(Event::Closed)) => Ok(true),
-            Ok(None) => Ok(self.session.is_closed_by_peer()),
-            Err(fault) => Err(session_error(fault)),
+        let opened = loop {
+            break match self.session.open(now, &mut input) {
+                Ok(Some(Event::Data(data))) => {
+                    self.plain.clear();
+                    self.plain.extend_from_slice(data);
+                    Ok(true)
+                }
+                Ok(Some(Event::Ticket(body))) => {
+                    if self.tickets < MAX_TICKETS {
+                        self.tickets = self.tickets.saturating_add(1);
+                        self.agent.send_ticket(self.number, body);
+                    }
+                    continue;
+                }
+                Ok(Some(Event::Closed)) => Ok(true),
+                Ok(None) => Ok(self.session.is_closed_by_peer()),
+                Err(fault) => Err(session_error(fault)),
+            };
         };
         self.taken = self.taken.saturating_add(available.saturating_sub(input.len()));
         self.session.drain(&mut self.out);
@@ -175,8 +228,8 @@ impl AsyncRead for AgentStream {
             this.plain.as_mut_slice().zeroize();
             this.plain.clear();
             let unopened = this.fresh || this.taken < this.received.len();
-            this.fresh = false;
-            if !unopened || !this.open_received()? {
+            this.fresh = unopened && this.open_received()?;
+            if !this.fresh {
                 this.check_expiry(cx)?;
                 ready!(this.poll_receive(cx))?;
             }
@@ -230,6 +283,7 @@ fn session_error(fault: Fault) -> io::Error {
     let kind = match fault {
         Fault::Closed => io::ErrorKind::BrokenPipe,
         Fault::SessionExpired => io::ErrorKind::TimedOut,
+        Fault::KeyExhausted => io::ErrorKind::QuotaExceeded,
         Fault::PeerAlert(_) => io::ErrorKind::ConnectionAborted,
         _ => io::ErrorKind::InvalidData,
     };

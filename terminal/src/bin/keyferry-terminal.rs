@@ -2,9 +2,11 @@
 
 use clap::{Parser, Subcommand};
 use keyferry_terminal::agent::{
-    Agent, AgentError, Blame, Config, ConnectOptions, Control, ControlClient, Status, pipe,
+    Agent, AgentError, AgentListener, Blame, Config, ConnectOptions, Control, ControlClient, ListenOptions, Status,
+    forward_to, pipe,
 };
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,11 +38,16 @@ in it (key = \"<64 hex digits>\"). Save them with mode 600:
     printf 'GET / HTTP/1.1\\r\\nHost: server.example\\r\\nConnection: close\\r\\n\\r\\n' |
         keyferry-terminal connect server.example:443
 
+  Give a service on this device TLS, for the peers that policy allows:
+
+    keyferry-terminal listen 8443 --forward 127.0.0.1:8080
+
 EXIT CODES
   0 the peer closed properly   2 policy, or this terminal's fault   3 the peer's fault
   4 the gateway does not answer or cannot serve   5 the stream was cut off";
 
-const CONNECT_HELP: &str = "\
+/// For `connect`, and for `listen` without `--forward`.
+const PIPE_HELP: &str = "\
 ENDS
   At its end standard input is closed towards the peer (close_notify); what the peer still sends is written.
   When the peer closes first, standard input is still sent until it ends, pauses for a second, or the peer takes \
@@ -51,7 +58,7 @@ enum Command {
     /// Run the agent, so that many connections at once can share this terminal's channel.
     Run,
     /// Standard input to the peer, the peer to standard output; through the running agent if there is one.
-    #[command(after_help = CONNECT_HELP)]
+    #[command(after_help = PIPE_HELP)]
     Connect {
         /// Whom to reach: a name that the gateway's policy knows, or an address. IPv6 as [fd07:2::2]:443.
         #[arg(value_name = "HOST:PORT")]
@@ -62,6 +69,40 @@ enum Command {
         /// The server name to ask for, where it is not HOST.
         #[arg(long, value_name = "NAME")]
         sni: Option<String>,
+        /// Where the peer is, if not where the gateway finds its name.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Option<IpAddr>,
+        /// The gateway is not on the path to the peer: carry the handshake to it over the channel.
+        #[arg(long)]
+        assisted: bool,
+        /// Refuse peers that speak TLS 1.2 only.
+        #[arg(long)]
+        tls13_only: bool,
+        /// Say nothing but errors.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Be a TLS server: the first peer to standard output, standard input to it; or all peers to a service.
+    #[command(after_help = PIPE_HELP)]
+    Listen {
+        /// This terminal's port. The gateway's policy must have a service there.
+        #[arg(value_name = "PORT")]
+        port: u16,
+        /// Join every peer, decrypted, with this TCP service, until interrupted.
+        #[arg(long, value_name = "HOST:PORT")]
+        forward: Option<String>,
+        /// An application protocol that is spoken there; repeat it for more. Default: what policy says.
+        #[arg(long, value_name = "PROTOCOL")]
+        alpn: Vec<String>,
+        /// This terminal's address to listen at; repeat it for more. Default: the one that the gateway knows.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Vec<IpAddr>,
+        /// Peers do not come through the gateway: carry their handshakes to it over the channel.
+        #[arg(long)]
+        assisted: bool,
+        /// Refuse peers that speak TLS 1.2 only.
+        #[arg(long)]
+        tls13_only: bool,
         /// Say nothing but errors.
         #[arg(long)]
         quiet: bool,
@@ -93,10 +134,18 @@ async fn run(arguments: Arguments) -> Result<(), AgentError> {
     let config = Config::load(&arguments.config).map_err(|error| terminal_fault(error.to_string()))?;
     match arguments.command {
         Command::Run => daemon(config).await,
-        Command::Connect { target, alpn, sni, quiet } => {
+        Command::Connect { target, alpn, sni, address, assisted, tls13_only, quiet } => {
             let (host, port) = split(&target)?;
-            let options = ConnectOptions { alpn, sni, ..ConnectOptions::default() };
+            let tls12 = !tls13_only;
+            let options = ConnectOptions { alpn, sni, tls12, assisted, address, ..ConnectOptions::default() };
             connect(config, &host, port, &options, quiet).await
+        }
+        Command::Listen { port, forward, alpn, address, assisted, tls13_only, quiet } => {
+            let options = ListenOptions { alpn, tls12: !tls13_only, assisted, addresses: address };
+            if let Some(service) = &forward {
+                split(service)?;
+            }
+            listen(config, port, &options, forward, quiet).await
         }
         Command::Status { json } => {
             let status = match ControlClient::reach(&config.control).await {
@@ -145,6 +194,89 @@ async fn connect(
     let stream = agent.connect(host, port, options).await?;
     greet(&stream.peer().identity);
     pipe(stream, input, output).await
+}
+
+async fn listen(
+    config: Config,
+    port: u16,
+    options: &ListenOptions,
+    forward: Option<String>,
+    quiet: bool,
+) -> Result<(), AgentError> {
+    let tell = |message: String| {
+        if !quiet {
+            say(&message);
+        }
+    };
+    let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    if let Some(mut client) = ControlClient::reach(&config.control).await {
+        let at = client.listen(port, options, forward.clone()).await?;
+        tell(format!("listening at {}", list(&at)));
+        loop {
+            tell(format!("connected: {}", client.accepted().await?));
+            if forward.is_none() {
+                return client.pipe(input, output).await;
+            }
+        }
+    }
+    let agent = Agent::start(config).await?;
+    let mut listener = agent.listen(port, options).await?;
+    tell(format!("listening at {}", list(listener.addresses())));
+    let serving = async {
+        match forward {
+            Some(service) => forward_all(&mut listener, service, tell).await.map(|()| None),
+            None => listener.accept().await.map(Some),
+        }
+    };
+    let accepted = tokio::select! {
+        served = serving => served?,
+        stopped = stopped() => {
+            stopped?;
+            None
+        }
+    };
+    drop(listener);
+    match accepted {
+        Some(stream) => {
+            if !quiet {
+                say(&format!("connected: {}", stream.describe()));
+            }
+            pipe(stream, input, output).await
+        }
+        // The gateway hears that nobody listens any more before it answers this.
+        None => {
+            agent.status().await;
+            Ok(())
+        }
+    }
+}
+
+/// Somebody ends this program.
+async fn stopped() -> Result<(), AgentError> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| terminal_fault(error.to_string()))?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}
+
+async fn forward_all(listener: &mut AgentListener, service: String, tell: impl Fn(String)) -> Result<(), AgentError> {
+    loop {
+        let stream = listener.accept().await?;
+        tell(format!("connected: {}", stream.describe()));
+        let service = service.clone();
+        tokio::spawn(async move {
+            if let Err(error) = forward_to(service, stream).await {
+                say(&error.message);
+            }
+        });
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn print_status(status: &Status, json: bool) -> Result<(), AgentError> {

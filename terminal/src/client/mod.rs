@@ -1,23 +1,34 @@
 //! The terminal's side of the channel: asks the gateway for sessions and takes the keys it sends.
 //!
 //! Sans-IO, in front of a channel [`Endpoint`]. Data path: datagram -> endpoint -> `receive` -> (is this what we
-//! asked for?) -> [`Event`]; the keys in [`Event::Session`] go to [`tls13::Session`](crate::tls13::Session).
+//! asked for? `check`) -> [`Event`]; the keys in [`Event::Session`] and [`Event::Incoming`] go to
+//! [`Session`](crate::Session). Ports are in `listen`, handshakes from afar in `assist`; `exchanges` holds what all of
+//! them have under way on the channel.
 
+mod assist;
+mod check;
 mod event;
+mod exchanges;
+mod listen;
+mod table;
 
-pub use event::{Event, Input, Output, Why};
+pub use event::{Event, Input, Output, Start, Why};
 
-use crate::tls13::Session;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use assist::Assist;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use exchanges::{Exchanges, Purpose};
 use keyferry_channel as channel;
 use keyferry_channel::{Code, Endpoint, ExchangeId, Instant, Method, Refused, RequestId};
 use keyferry_parsers::messages::{
-    Connect, ConnectAnswer, Echo, Failure, Handover, PeerName, ProofMethod, ProvedPeer, Reason, SessionId, SessionPush,
+    Binding, Connect, ConnectAnswer, Echo, Failure, Handover, PeerName, Reason, Role, SessionId, SessionPush, Ticket,
 };
+use listen::Ports;
 use sha2::{Digest, Sha256};
+use table::Table;
 use zeroize::Zeroizing;
 
 /// How long the gateway may take to answer a request: a terminal knows in under 3 s that it is not there.
@@ -26,15 +37,22 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_millis(2800);
 const LINK_ALLOWANCE: u64 = 2;
 /// How long keys may take for a connection that was opened without asking.
 const EXPECT_DEADLINE: Duration = Duration::from_secs(22);
+/// How long keys that the gateway has promised may take on a link that loses datagrams.
+const KEYS_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection that was accepted once is the same if its addresses and ports come again within this time, that in which
+/// keys and connection must find each other; later they may belong to another one.
+const SAME_CONNECTION: Duration = Duration::from_secs(10);
+/// How long a peer may say nothing in assisted mode.
+const PEER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The device side of one channel.
 pub struct Terminal {
     endpoint: Endpoint,
     now: Instant,
     limit: usize,
-    pending: BTreeMap<RequestId, Pending>,
-    /// Requests that the channel had no room for yet.
-    waiting: VecDeque<RequestId>,
+    pending: Table<Pending>,
+    ports: Ports,
+    exchanges: Exchanges,
     /// Sessions already dealt with, so that a push that comes twice is answered the same and delivered once.
     settled: VecDeque<Settled>,
     events: VecDeque<Event>,
@@ -42,8 +60,10 @@ pub struct Terminal {
 
 struct Settled {
     session: SessionId,
-    /// SHA-256 of the push: another one for the same session is refused.
+    /// SHA-256 of the push: other keys for the same session are refused.
     digest: [u8; 32],
+    /// Keys of a server: others for the same connection are refused, until that time.
+    accepted: Option<(Binding, Instant)>,
 }
 
 struct Pending {
@@ -61,17 +81,20 @@ enum Stage {
     Expected { local: SocketAddr, remote: SocketAddr },
     /// An echo.
     Echo(Echo),
+    /// The gateway or the peer, by turns.
+    Assisted(Box<Assist>),
 }
 
 impl Terminal {
-    /// `limit`: how many requests may be under way at once; a device with one connection is served by 1.
+    /// `limit`: how many requests may be under way at once, ports aside; a device with one connection is served by 1.
     pub fn new(endpoint: Endpoint, limit: usize, now: Instant) -> Self {
         Self {
             endpoint,
             now,
             limit,
-            pending: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            pending: Table::default(),
+            ports: Ports::default(),
+            exchanges: Exchanges::default(),
             settled: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -85,24 +108,13 @@ impl Terminal {
                 self.endpoint.handle_input(now, channel::Input::Datagram { bytes, path_is_new: false })
             }
             Input::Timeout => self.endpoint.handle_input(now, channel::Input::Timeout),
-            Input::Connect { id, request } => {
-                self.ask(id, Stage::Asked(request));
-                Ok(())
-            }
-            Input::Echo { id, echo } => {
-                self.ask(id, Stage::Echo(echo));
-                Ok(())
-            }
-            Input::Expect { id, local, remote } => {
-                self.admit(id, Stage::Expected { local, remote }, now + EXPECT_DEADLINE);
-                Ok(())
-            }
-            Input::Cancel { id } => {
-                self.forget(id);
+            request => {
+                self.request(request);
                 Ok(())
             }
         };
         self.expire();
+        self.flush();
         handled
     }
 
@@ -126,48 +138,78 @@ impl Terminal {
         self.endpoint.state().epoch
     }
 
-    /// Requests under way.
+    /// Requests under way, ports aside.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    fn ask(&mut self, id: RequestId, stage: Stage) {
-        if self.admit(id, stage, self.now + ANSWER_DEADLINE) {
-            self.waiting.push_back(id);
-            self.send_waiting();
+    fn request(&mut self, input: Input<'_>) {
+        match input {
+            Input::Connect { id, request } => {
+                let payload = request.encode();
+                self.ask(id, Stage::Asked(request), "connect", payload);
+            }
+            Input::Echo { id, echo } => {
+                let payload = echo.encode();
+                self.ask(id, Stage::Echo(echo), "echo", payload);
+            }
+            Input::Expect { id, local, remote } => {
+                if self.has_room(id) {
+                    self.admit(id, Stage::Expected { local, remote }, EXPECT_DEADLINE);
+                }
+            }
+            Input::Listen { id, listen } => {
+                if let Err(why) = self.ports.add(id, listen, self.now, &mut self.exchanges) {
+                    self.events.push_back(Event::Failed { id, why });
+                }
+            }
+            Input::Assist { id, start } => {
+                if self.has_room(id) {
+                    let assist = Assist::start(id, start, &mut self.exchanges);
+                    self.admit(id, Stage::Assisted(Box::new(assist)), ANSWER_DEADLINE);
+                }
+            }
+            Input::PeerOpened { id, binding } => self.assist(id, |assist, _| {
+                assist.opened(binding);
+                Ok(())
+            }),
+            Input::PeerBytes { id, bytes } => self.assist(id, |assist, _| assist.hear(bytes)),
+            Input::PeerClosed { id } => self.assist(id, |assist, _| {
+                assist.hear_close();
+                Ok(())
+            }),
+            Input::Ticket { session, body } => {
+                self.exchanges.post(Purpose::Nobody, "ticket", Ticket { session, body }.encode());
+            }
+            Input::Cancel { id } => self.forget(id),
+            // Dealt with at the door.
+            Input::Datagram(_) | Input::Timeout => {}
         }
     }
 
-    fn admit(&mut self, id: RequestId, stage: Stage, deadline: Instant) -> bool {
-        if self.pending.len() >= self.limit {
-            self.events.push_back(Event::Failed { id, why: Why::TooMany });
-            return false;
+    fn ask(&mut self, id: RequestId, stage: Stage, resource: &'static str, payload: Zeroizing<Vec<u8>>) {
+        if self.has_room(id) {
+            self.exchanges.post(Purpose::Ask(id), resource, payload);
+            self.admit(id, stage, ANSWER_DEADLINE);
         }
-        self.pending.insert(id, Pending { deadline, stage });
-        true
+    }
+
+    fn has_room(&mut self, id: RequestId) -> bool {
+        let room = self.pending.len() < self.limit;
+        if !room {
+            self.events.push_back(Event::Failed { id, why: Why::TooMany });
+        }
+        room
+    }
+
+    fn admit(&mut self, id: RequestId, stage: Stage, patience: Duration) {
+        self.pending.insert(id, Pending { deadline: self.now + patience, stage });
     }
 
     /// Gives the channel as many requests as it takes.
-    fn send_waiting(&mut self) {
-        while let Some(id) = self.waiting.front().copied() {
-            let sent = match self.pending.get(&id).map(|pending| &pending.stage) {
-                Some(Stage::Asked(request)) => {
-                    let payload = request.encode();
-                    post(&mut self.endpoint, self.now, id, "connect", payload)
-                }
-                Some(Stage::Echo(echo)) => {
-                    let payload = echo.encode();
-                    post(&mut self.endpoint, self.now, id, "echo", payload)
-                }
-                _ => Ok(()),
-            };
-            if sent == Err(Refused::Overloaded) {
-                return;
-            }
-            self.waiting.pop_front();
-            if let Err(refused) = sent {
-                self.fail(id, Why::Channel(refused));
-            }
+    fn flush(&mut self) {
+        for (purpose, refused) in self.exchanges.flush(&mut self.endpoint, self.now) {
+            self.failed(purpose, Why::Channel(refused));
         }
     }
 
@@ -175,31 +217,58 @@ impl Terminal {
         match event {
             channel::Event::Request { exchange, code, path, payload } => self.serve(exchange, code, &path, &payload),
             channel::Event::Response { id, code, payload } => {
-                self.answered(id, code, &payload);
-                self.send_waiting();
+                if let Some(purpose) = self.exchanges.take(id) {
+                    self.answered(purpose, code, &payload);
+                }
+                self.flush();
             }
             channel::Event::Failed { id, why } => {
-                if why != channel::Failure::Cancelled {
-                    self.fail(id, failed_request(why));
+                if let Some(purpose) = self.exchanges.take(id) {
+                    self.failed(purpose, failed_request(why));
                 }
-                self.send_waiting();
+                self.flush();
             }
             channel::Event::Heard => {}
             channel::Event::Advanced { epoch } => self.events.push_back(Event::Advanced { epoch }),
         }
     }
 
-    fn answered(&mut self, id: RequestId, code: Code, payload: &[u8]) {
-        let Some(pending) = self.pending.remove(&id) else { return };
+    fn answered(&mut self, purpose: Purpose, code: Code, payload: &[u8]) {
+        match purpose {
+            Purpose::Nobody => {}
+            Purpose::Listen(id) => self.ports.answered(id, self.now, code, payload, &mut self.events),
+            Purpose::Piece(id, offset) if !code.is_success() => self.refused_piece(id, offset, refusal(code, payload)),
+            Purpose::Ask(id) | Purpose::Start(id) | Purpose::Key(id) if !code.is_success() => {
+                self.fail(id, refusal(code, payload));
+            }
+            Purpose::Ask(id) => self.told(id, payload),
+            Purpose::Start(id) => self.assist(id, |assist, events| assist.started(id, payload, events)),
+            Purpose::Piece(id, offset) => self.assist(id, |assist, _| assist.answered(offset, payload)),
+            Purpose::Key(id) => self.assist(id, |assist, _| {
+                assist.promised();
+                Ok(())
+            }),
+        }
+    }
+
+    fn failed(&mut self, purpose: Purpose, why: Why) {
+        match purpose {
+            Purpose::Nobody => {}
+            Purpose::Listen(id) => self.ports.failed(id, self.now, why, &mut self.events),
+            Purpose::Ask(id) | Purpose::Start(id) | Purpose::Piece(id, _) | Purpose::Key(id) => self.fail(id, why),
+        }
+    }
+
+    fn told(&mut self, id: RequestId, payload: &[u8]) {
+        let Some(pending) = self.pending.remove(id) else { return };
         let event = match pending.stage {
-            _ if !code.is_success() => Err(refusal(code, payload)),
             Stage::Asked(request) => self.offered(id, request, payload),
             Stage::Echo(echo) => match Echo::decode(payload) {
                 Ok(returned) if returned == echo => Ok(Event::Echoed { id }),
                 Ok(_) => Err(gateway_failure("the echo came back altered")),
                 Err(error) => Err(Why::BadAnswer(error)),
             },
-            Stage::Offered { .. } | Stage::Expected { .. } => return,
+            Stage::Offered { .. } | Stage::Expected { .. } | Stage::Assisted(_) => return,
         };
         self.events.push_back(event.unwrap_or_else(|why| Event::Failed { id, why }));
     }
@@ -212,8 +281,32 @@ impl Terminal {
         // The offer's time to open TCP, and as much again for the gateway's handshake with the peer.
         let seconds = u64::from(answer.seconds).saturating_mul(2).saturating_add(LINK_ALLOWANCE);
         let stage = Stage::Offered { request, session: answer.session, address: answer.address };
-        self.pending.insert(id, Pending { deadline: self.now + Duration::from_secs(seconds), stage });
+        self.admit(id, stage, Duration::from_secs(seconds));
         Ok(Event::Offer { id, answer })
+    }
+
+    /// Something happened to an assisted handshake: it goes on, and whoever's turn it is has time anew.
+    fn assist(&mut self, id: RequestId, happened: impl FnOnce(&mut Assist, &mut VecDeque<Event>) -> Result<(), Why>) {
+        let Some(Pending { stage: Stage::Assisted(assist), deadline }) = self.pending.get_mut(id) else { return };
+        let progress = assist.progress();
+        if let Err(why) = happened(assist, &mut self.events) {
+            return self.fail(id, why);
+        }
+        assist.advance(id, &mut self.exchanges, &mut self.events);
+        if assist.progress() != progress {
+            *deadline = self.now + assist.patience();
+        }
+    }
+
+    /// Last words go behind all that was to be said before them, or not at all.
+    fn refused_piece(&mut self, id: RequestId, offset: u32, mut why: Why) {
+        if let (Some(Pending { stage: Stage::Assisted(assist), .. }), Why::Failure(failure)) =
+            (self.pending.get(id), &mut why)
+            && assist.misses_answers_before(offset)
+        {
+            failure.last_words.clear();
+        }
+        self.fail(id, why);
     }
 
     /// The gateway asks us something.
@@ -235,7 +328,7 @@ impl Terminal {
     }
 
     fn take_push(&mut self, payload: &[u8]) -> Result<(), (Code, Failure)> {
-        let refuse = |code, session, reason| (code, Failure { session, reason, detail: None });
+        let refuse = |code, session, reason| (code, Failure { session, reason, detail: None, last_words: Vec::new() });
         let push =
             SessionPush::decode(payload).map_err(|_| refuse(Code::BAD_REQUEST, None, Reason::MALFORMED_REQUEST))?;
         let session = match &push {
@@ -246,46 +339,68 @@ impl Terminal {
             return Err(refuse(Code::BAD_REQUEST, None, Reason::MALFORMED_REQUEST));
         };
         let digest = Sha256::digest(payload).into();
-        if let Some(settled) = self.settled.iter().find(|settled| settled.session == session) {
-            let same = settled.digest == digest;
-            return if same { Ok(()) } else { Err(refuse(Code::CONFLICT, Some(session), Reason::ADDRESS_NOT_BOUND)) };
-        }
-        let claimed = match &push {
-            SessionPush::Handover(handover) => self.offered_as(session).or_else(|| self.expected_at(handover)),
-            SessionPush::Failure(_) => self.offered_as(session),
-        };
-        // Keys for nobody are not taken.
-        let nobody = refuse(Code::CONFLICT, Some(session), Reason::CLOSED_BY_TERMINAL);
-        let (id, pending) = claimed.and_then(|id| self.pending.remove_entry(&id)).ok_or(nobody)?;
-        match push {
+        let accepted = match push {
             SessionPush::Failure(failure) => {
-                self.events.push_back(Event::Failed { id, why: Why::Failure(failure) });
+                // A failure of a session that is over, or that nobody waits for any more, is no news.
+                let Some(id) = self.find(|stage| stage.session() == Some(session)) else { return Ok(()) };
+                self.fail(id, Why::Failure(failure));
+                None
             }
             SessionPush::Handover(handover) => {
-                if let Err(reason) = check(&pending.stage, &handover) {
-                    self.events.push_back(Event::Failed { id, why: Why::UnusableKeys(reason) });
-                    return Err(refuse(Code::CONFLICT, Some(session), reason));
+                let refused = |reason| refuse(Code::CONFLICT, Some(session), reason);
+                if let Some(settled) = self.settled.iter().find(|settled| settled.session == session) {
+                    return if settled.digest == digest { Ok(()) } else { Err(refused(Reason::ADDRESS_NOT_BOUND)) };
                 }
-                self.events.push_back(Event::Session { id, handover });
+                let accepted =
+                    (handover.role == Role::SERVER).then_some((handover.binding, self.now + SAME_CONNECTION));
+                self.take_keys(handover).map_err(refused)?;
+                accepted
             }
-        }
-        self.settle(Settled { session, digest });
+        };
+        self.settle(Settled { session, digest, accepted });
         Ok(())
     }
 
-    fn offered_as(&self, number: SessionId) -> Option<RequestId> {
-        self.find(|stage| matches!(stage, Stage::Offered { session, .. } if *session == number))
+    /// Keys for nobody are not taken, nor are those that are not what somebody asked for.
+    fn take_keys(&mut self, mut handover: Box<Handover>) -> Result<(), Reason> {
+        if handover.role == Role::SERVER && self.has_keys(&handover.binding) {
+            return Err(Reason::ADDRESS_NOT_BOUND);
+        }
+        let waiting = self.find(|stage| stage.waits_for(&handover));
+        let Some((id, mut pending)) = waiting.and_then(|id| Some((id, self.pending.remove(id)?))) else {
+            return self.take_incoming(handover);
+        };
+        self.exchanges.cancel(id, &mut self.endpoint, self.now);
+        let checked = match &mut pending.stage {
+            Stage::Offered { request, address, .. } => check::answers_connect(request, *address, &handover),
+            Stage::Assisted(assist) => assist.take_keys(&mut handover),
+            _ => check::answers_nobody(&handover),
+        };
+        self.events.push_back(match checked {
+            Ok(()) => Event::Session { id, handover },
+            Err(reason) => Event::Failed { id, why: Why::UnusableKeys(reason) },
+        });
+        checked
     }
 
-    fn expected_at(&self, handover: &Handover) -> Option<RequestId> {
-        self.find(|stage| {
-            let Stage::Expected { local, remote } = stage else { return false };
-            handover.binding.local == *local && handover.binding.remote == *remote
-        })
+    fn take_incoming(&mut self, handover: Box<Handover>) -> Result<(), Reason> {
+        if handover.role != Role::SERVER {
+            return Err(Reason::CLOSED_BY_TERMINAL);
+        }
+        let (id, listen) = self.ports.at(&handover).ok_or(Reason::NOT_LISTENING)?;
+        check::answers_listen(listen, &handover)?;
+        self.events.push_back(Event::Incoming { id, handover });
+        Ok(())
+    }
+
+    /// Were keys of this accepted connection delivered already?
+    fn has_keys(&self, binding: &Binding) -> bool {
+        let mut accepted = self.settled.iter().filter_map(|settled| settled.accepted);
+        accepted.any(|(other, until)| other == *binding && self.now < until)
     }
 
     fn find(&self, wanted: impl Fn(&Stage) -> bool) -> Option<RequestId> {
-        self.pending.iter().find(|(_, pending)| wanted(&pending.stage)).map(|(id, _)| *id)
+        self.pending.iter().find(|(_, pending)| wanted(&pending.stage)).map(|(id, _)| id)
     }
 
     fn settle(&mut self, settled: Settled) {
@@ -297,80 +412,82 @@ impl Terminal {
 
     fn expire(&mut self) {
         let late: Vec<RequestId> =
-            self.pending.iter().filter(|(_, pending)| pending.deadline <= self.now).map(|(id, _)| *id).collect();
+            self.pending.iter().filter(|(_, pending)| pending.deadline <= self.now).map(|(id, _)| id).collect();
         for id in late {
-            let why = match self.pending.get(&id).map(|pending| &pending.stage) {
+            let why = match self.pending.get(id).map(|pending| &pending.stage) {
                 Some(Stage::Asked(_) | Stage::Echo(_)) => Why::GatewaySilent,
+                Some(Stage::Assisted(assist)) => assist.silence(),
                 _ => Why::KeysLate,
             };
-            self.forget(id);
-            self.events.push_back(Event::Failed { id, why });
+            self.fail(id, why);
+        }
+        for id in self.ports.run(self.now, &mut self.exchanges) {
+            self.exchanges.cancel(id, &mut self.endpoint, self.now);
+            self.ports.failed(id, self.now, Why::GatewaySilent, &mut self.events);
         }
     }
 
     fn fail(&mut self, id: RequestId, why: Why) {
-        if self.pending.remove(&id).is_some() {
-            self.events.push_back(Event::Failed { id, why });
+        let Some(pending) = self.pending.remove(id) else { return };
+        self.give_up(&pending.stage);
+        self.exchanges.cancel(id, &mut self.endpoint, self.now);
+        if let (Stage::Assisted(_), Why::Failure(failure)) = (&pending.stage, &why)
+            && !failure.last_words.is_empty()
+        {
+            self.events.push_back(Event::ToPeer { id, bytes: failure.last_words.clone() });
+        }
+        self.events.push_back(Event::Failed { id, why });
+    }
+
+    /// Keys of a session that was given up are nobody's, though its port may still be listened on.
+    fn give_up(&mut self, stage: &Stage) {
+        if let (Stage::Assisted(_), Some(session)) = (stage, stage.session()) {
+            // No push has this digest.
+            self.settle(Settled { session, digest: [0; 32], accepted: None });
         }
     }
 
     fn forget(&mut self, id: RequestId) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        self.waiting.retain(|waiting| *waiting != id);
-        if matches!(pending.stage, Stage::Asked(_) | Stage::Echo(_)) {
-            // Refused when the channel never had it.
-            let _ = self.endpoint.handle_input(self.now, channel::Input::Cancel { id });
+        if let Some(pending) = self.pending.remove(id) {
+            self.give_up(&pending.stage);
         }
+        self.exchanges.cancel(id, &mut self.endpoint, self.now);
+        self.ports.remove(id, &mut self.exchanges);
     }
 
     fn timeout(&self, channel: Option<Instant>, why: &'static str) -> Output {
-        let own = self.pending.values().map(|pending| pending.deadline).min();
-        match (channel, own) {
-            (Some(channel), Some(own)) if own < channel => Output::Timeout(Some(own), "a request's deadline"),
-            (None, Some(own)) => Output::Timeout(Some(own), "a request's deadline"),
-            (channel, _) => Output::Timeout(channel, why),
+        let deadlines = self.pending.iter().map(|(_, pending)| pending.deadline).min();
+        let own = [(deadlines, "a request's deadline"), (self.ports.next(), "a port's announcement")];
+        let all = [(channel, why)].into_iter().chain(own).filter_map(|(when, why)| Some((when?, why)));
+        match all.min_by_key(|(when, _)| *when) {
+            Some((when, why)) => Output::Timeout(Some(when), why),
+            None => Output::Timeout(None, why),
         }
     }
 }
 
-/// What PROTOCOL.md demands before keys are used; the sockets themselves are the caller's to look at.
-fn check(stage: &Stage, handover: &Handover) -> Result<(), Reason> {
-    if let Stage::Offered { request, address, .. } = stage {
-        let remote = SocketAddr::new(*address, request.port);
-        if handover.binding.local.port() != request.source_port || handover.binding.remote != remote {
-            return Err(Reason::ADDRESS_NOT_BOUND);
-        }
-        let asked_for = |alpn| request.alpn.contains(alpn);
-        if !request.cipher_suites.contains(&handover.suite) || !handover.alpn.iter().all(asked_for) {
-            return Err(Reason::UNSUPPORTED);
-        }
-        if !is_whom_we_asked_for(request, &handover.peer) {
-            return Err(Reason::CERTIFICATE_NAME_MISMATCH);
+impl Stage {
+    /// The session, where the gateway has named it.
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Offered { session, .. } => Some(*session),
+            Self::Assisted(assist) => assist.session(),
+            Self::Asked(_) | Self::Expected { .. } | Self::Echo(_) => None,
         }
     }
-    Session::check(handover).map_err(|_| Reason::UNSUPPORTED)
-}
 
-/// A proved name must be the one asked for. Who is behind an address or a pinned key only the policy can say.
-fn is_whom_we_asked_for(request: &Connect, peer: &ProvedPeer) -> bool {
-    let named = match &request.peer {
-        PeerName::Name(name) => [Some(name), request.sni.as_ref()],
-        PeerName::Address(_) => [request.sni.as_ref(), None],
-    };
-    peer.method != ProofMethod::CA_VERIFIED_NAME
-        || named == [None, None]
-        || named.into_iter().flatten().any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(&peer.identity))
-}
-
-fn post(
-    endpoint: &mut Endpoint,
-    now: Instant,
-    id: RequestId,
-    resource: &str,
-    payload: Zeroizing<Vec<u8>>,
-) -> Result<(), Refused> {
-    let path = &["kf", resource];
-    endpoint.handle_input(now, channel::Input::Request { id, code: Method::POST, path, payload, handover: false })
+    /// Are these keys meant for it, right or wrong? A server's never are for a request of a client, nor the reverse.
+    fn waits_for(&self, handover: &Handover) -> bool {
+        match self {
+            Self::Expected { local, remote } => {
+                let Handover { role, binding, .. } = handover;
+                *role == Role::CLIENT && binding.local == *local && binding.remote == *remote
+            }
+            Self::Offered { .. } => handover.role == Role::CLIENT && self.session() == Some(handover.session),
+            Self::Assisted(assist) => handover.role == assist.role() && self.session() == Some(handover.session),
+            Self::Asked(_) | Self::Echo(_) => false,
+        }
+    }
 }
 
 /// An error answer, with or without its reason.
@@ -391,7 +508,12 @@ fn failed_request(why: channel::Failure) -> Why {
 }
 
 fn gateway_failure(detail: &str) -> Why {
-    Why::Failure(Failure { session: None, reason: Reason::INTERNAL, detail: Some(detail.into()) })
+    Why::Failure(Failure {
+        session: None,
+        reason: Reason::INTERNAL,
+        detail: Some(detail.into()),
+        last_words: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -2,19 +2,18 @@
 //!
 //! Everything here is HKDF and an AEAD: a device needs no other cryptography for the life of a session.
 
-use aes_gcm::aead::array::Array;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use crate::aead::{Algorithm, IV_LENGTH, RecordKey, TAG_LENGTH};
+use crate::fault::Fault;
+use crate::record::{HEADER_LENGTH, MAX_FRAGMENT, Parts, Protection};
 use alloc::vec::Vec;
-use chacha20poly1305::ChaCha20Poly1305;
+use core::ops::Range;
 use hkdf::Hkdf;
-use keyferry_parsers::tls::CipherSuite;
+use keyferry_parsers::tls::{CipherSuite, ContentType};
 use sha2::{Sha256, Sha384};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-/// Bytes of the authentication tag of every TLS 1.3 AEAD implemented here.
-pub(crate) const TAG_LENGTH: usize = 16;
-const IV_LENGTH: usize = 12;
+/// The longest TLSCiphertext.encrypted_record (RFC 8446 section 5.2).
+const MAX_CIPHERTEXT: usize = MAX_FRAGMENT + 256;
 /// The longest traffic secret: SHA-384.
 const MAX_SECRET_LENGTH: usize = 48;
 
@@ -40,18 +39,19 @@ impl Suite {
         }
     }
 
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Aes128GcmSha256 => Algorithm::Aes128Gcm,
+            Self::Aes256GcmSha384 => Algorithm::Aes256Gcm,
+            Self::ChaCha20Poly1305Sha256 => Algorithm::ChaCha20Poly1305,
+        }
+    }
+
     /// Bytes of a traffic secret: the length of the suite's hash.
     fn secret_length(self) -> usize {
         match self {
             Self::Aes128GcmSha256 | Self::ChaCha20Poly1305Sha256 => 32,
             Self::Aes256GcmSha384 => 48,
-        }
-    }
-
-    fn key_length(self) -> usize {
-        match self {
-            Self::Aes128GcmSha256 => 16,
-            Self::Aes256GcmSha384 | Self::ChaCha20Poly1305Sha256 => 32,
         }
     }
 }
@@ -60,10 +60,9 @@ impl Suite {
 pub(crate) struct TrafficKey {
     suite: Suite,
     secret: Zeroizing<[u8; MAX_SECRET_LENGTH]>,
-    cipher: Cipher,
-    iv: Zeroizing<[u8; IV_LENGTH]>,
-    sequence_number: u64,
-    bytes: u64,
+    key: RecordKey,
+    /// KeyUpdates since the hand-over.
+    updates: u32,
 }
 
 impl TrafficKey {
@@ -74,18 +73,13 @@ impl TrafficKey {
         }
         let mut secret = Zeroizing::new([0; MAX_SECRET_LENGTH]);
         secret.get_mut(..traffic_secret.len())?.copy_from_slice(traffic_secret);
-        let (cipher, iv) = record_protection(suite, traffic_secret)?;
-        Some(Self { suite, secret, cipher, iv, sequence_number, bytes: 0 })
+        let key = record_key(suite, traffic_secret, sequence_number)?;
+        Some(Self { suite, secret, key, updates: 0 })
     }
 
-    /// Records protected so far with this key.
-    pub(crate) fn records(&self) -> u64 {
-        self.sequence_number
-    }
-
-    /// Bytes of content protected so far with this key.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+    /// KeyUpdates since the hand-over.
+    pub(crate) fn updates(&self) -> u32 {
+        self.updates
     }
 
     /// Replaces the secret by `application_traffic_secret_N+1` (RFC 8446 section 7.2) and starts counting anew.
@@ -93,48 +87,61 @@ impl TrafficKey {
         let length = self.suite.secret_length();
         let mut next = Zeroizing::new([0; MAX_SECRET_LENGTH]);
         expand_label(self.suite, self.secret.get(..length)?, "traffic upd", next.get_mut(..length)?)?;
-        *self = Self::new(self.suite, next.get(..length)?, 0)?;
+        let updates = self.updates.saturating_add(1);
+        *self = Self { updates, ..Self::new(self.suite, next.get(..length)?, 0)? };
         Some(())
     }
+}
 
-    /// Encrypts a TLSInnerPlaintext in place; `header` is the record header that goes in front of it.
-    /// `None` when the sequence numbers are exhausted.
-    pub(crate) fn seal(&mut self, header: &[u8], inner: &mut [u8]) -> Option<[u8; TAG_LENGTH]> {
-        let (nonce, next) = self.nonce()?;
-        let tag = self.cipher.seal(&nonce, header, inner)?;
-        self.sequence_number = next;
-        self.bytes = self.bytes.saturating_add(inner.len() as u64);
-        Some(tag)
-    }
-
-    /// Decrypts in place. `None`: not authentic, and the content must not be looked at.
-    pub(crate) fn open(&mut self, header: &[u8], inner: &mut [u8], tag: &[u8; TAG_LENGTH]) -> Option<()> {
-        let (nonce, next) = self.nonce()?;
-        self.cipher.open(&nonce, header, inner, tag)?;
-        self.sequence_number = next;
-        self.bytes = self.bytes.saturating_add(inner.len() as u64);
-        Some(())
-    }
-
-    /// The per-record nonce (RFC 8446 section 5.3) and the sequence number of the record after it.
-    fn nonce(&self) -> Option<([u8; IV_LENGTH], u64)> {
-        let next = self.sequence_number.checked_add(1)?;
-        let mut nonce = *self.iv;
-        for (n, s) in nonce.iter_mut().rev().zip(self.sequence_number.to_be_bytes().iter().rev()) {
-            *n ^= s;
+impl Protection for TrafficKey {
+    fn record_length(header: &[u8; HEADER_LENGTH]) -> Result<usize, Fault> {
+        // legacy_record_version is ignored for all purposes (RFC 8446 section 5.1); the AEAD covers it anyway.
+        let [kind, _, _, high, low] = *header;
+        if ContentType(kind) != ContentType::APPLICATION_DATA {
+            return Err(Fault::UnexpectedMessage("a record that is not encrypted"));
         }
-        Some((nonce, next))
+        match usize::from(u16::from_be_bytes([high, low])) {
+            length if length > MAX_CIPHERTEXT => Err(Fault::RecordOverflow),
+            length if length <= TAG_LENGTH => {
+                Err(Fault::DecodeError("a record too short to hold a content type and a tag"))
+            }
+            length => Ok(length),
+        }
+    }
+
+    /// Opens a TLSInnerPlaintext: content, its type, and zeros that are padding.
+    fn open(&mut self, header: &[u8; HEADER_LENGTH], record: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
+        let (inner, tag) = record.split_last_chunk_mut::<TAG_LENGTH>().ok_or(Fault::BadRecordMac)?;
+        self.key.open(&self.key.nonce(), header, inner, tag).ok_or(Fault::BadRecordMac)?;
+        if inner.len() > MAX_FRAGMENT + 1 {
+            return Err(Fault::RecordOverflow);
+        }
+        let padded = inner.iter().rposition(|byte| *byte != 0);
+        let at = padded.ok_or(Fault::UnexpectedMessage("a record without a content type"))?;
+        let kind = inner.get(at).copied().unwrap_or_default();
+        Ok((ContentType(kind), 0..at))
+    }
+
+    fn seal(&mut self, kind: ContentType, content: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let parts = Parts { kind: ContentType::APPLICATION_DATA, explicit_nonce: &[], content, inner_type: &[kind.0] };
+        let header = parts.header()?;
+        parts.write(&mut self.key, header, &header, out)
+    }
+
+    fn key(&self) -> &RecordKey {
+        &self.key
     }
 }
 
 /// `key` and `iv` of RFC 8446 section 7.3, the key already inside its cipher.
-fn record_protection(suite: Suite, traffic_secret: &[u8]) -> Option<(Cipher, Zeroizing<[u8; IV_LENGTH]>)> {
+fn record_key(suite: Suite, traffic_secret: &[u8], sequence_number: u64) -> Option<RecordKey> {
+    let algorithm = suite.algorithm();
     let mut key = Zeroizing::new([0; 32]);
-    let key = key.get_mut(..suite.key_length())?;
+    let key = key.get_mut(..algorithm.key_length())?;
     expand_label(suite, traffic_secret, "key", key)?;
     let mut iv = Zeroizing::new([0; IV_LENGTH]);
     expand_label(suite, traffic_secret, "iv", iv.as_mut_slice())?;
-    Some((Cipher::new(suite, key)?, iv))
+    RecordKey::new(algorithm, key, iv, sequence_number)
 }
 
 /// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
@@ -150,49 +157,6 @@ fn expand_label(suite: Suite, secret: &[u8], label: &str, okm: &mut [u8]) -> Opt
         Suite::Aes128GcmSha256 | Suite::ChaCha20Poly1305Sha256 => {
             Hkdf::<Sha256>::from_prk(secret).ok()?.expand(&info, okm).ok()
         }
-    }
-}
-
-/// The three AEADs. They erase their key schedules when dropped (feature `zeroize` of each crate).
-enum Cipher {
-    Aes128(Aes128Gcm),
-    Aes256(Aes256Gcm),
-    ChaCha20(ChaCha20Poly1305),
-}
-
-impl Cipher {
-    fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        Some(match suite {
-            Suite::Aes128GcmSha256 => Self::Aes128(Aes128Gcm::new_from_slice(key).ok()?),
-            Suite::Aes256GcmSha384 => Self::Aes256(Aes256Gcm::new_from_slice(key).ok()?),
-            Suite::ChaCha20Poly1305Sha256 => Self::ChaCha20(ChaCha20Poly1305::new_from_slice(key).ok()?),
-        })
-    }
-
-    fn seal(&self, nonce: &[u8; IV_LENGTH], header: &[u8], inner: &mut [u8]) -> Option<[u8; TAG_LENGTH]> {
-        let nonce = &Array(*nonce);
-        let inner = inner.into();
-        let tag = match self {
-            Self::Aes128(cipher) => cipher.encrypt_inout_detached(nonce, header, inner),
-            Self::Aes256(cipher) => cipher.encrypt_inout_detached(nonce, header, inner),
-            Self::ChaCha20(cipher) => cipher.encrypt_inout_detached(nonce, header, inner),
-        };
-        tag.ok().map(|tag| tag.0)
-    }
-
-    fn open(&self, nonce: &[u8; IV_LENGTH], header: &[u8], inner: &mut [u8], tag: &[u8; TAG_LENGTH]) -> Option<()> {
-        let nonce = &Array(*nonce);
-        let tag = &Array(*tag);
-        let opened = match self {
-            Self::Aes128(cipher) => cipher.decrypt_inout_detached(nonce, header, (&mut *inner).into(), tag),
-            Self::Aes256(cipher) => cipher.decrypt_inout_detached(nonce, header, (&mut *inner).into(), tag),
-            Self::ChaCha20(cipher) => cipher.decrypt_inout_detached(nonce, header, (&mut *inner).into(), tag),
-        };
-        if opened.is_err() {
-            // Some AEADs decrypt before they have verified: nothing unverified may survive.
-            inner.zeroize();
-        }
-        opened.ok()
     }
 }
 
@@ -218,26 +182,5 @@ mod tests {
             assert!(TrafficKey::new(Suite::Aes128GcmSha256, &[1; 64][..length], 0).is_none(), "{length}");
         }
         assert!(TrafficKey::new(Suite::Aes256GcmSha384, &[1; 32], 0).is_none());
-    }
-
-    #[test]
-    fn never_wraps_the_sequence_number() {
-        let mut key = TrafficKey::new(Suite::ChaCha20Poly1305Sha256, &[1; 32], u64::MAX).unwrap();
-        assert!(key.seal(&[], &mut [0; 4]).is_none());
-    }
-
-    #[test]
-    fn erases_what_did_not_authenticate() {
-        for (suite, secret) in [
-            (Suite::Aes128GcmSha256, &[7; 32][..]),
-            (Suite::Aes256GcmSha384, &[7; 48][..]),
-            (Suite::ChaCha20Poly1305Sha256, &[7; 32][..]),
-        ] {
-            let mut inner = *b"attack at dawn";
-            let mut tag = TrafficKey::new(suite, secret, 0).unwrap().seal(b"h", &mut inner).unwrap();
-            tag[0] ^= 1;
-            assert!(TrafficKey::new(suite, secret, 0).unwrap().open(b"h", &mut inner, &tag).is_none());
-            assert_eq!(inner, [0; 14]);
-        }
     }
 }

@@ -3,17 +3,18 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+use keyferry_parsers::tls::{CipherSuite, ProtocolVersion};
 use keyferry_terminal::agent::{Agent, AgentError, AgentStream, Config, ConnectOptions};
 use keyferry_terminal::channel::{
     ChannelKey, Code, Endpoint, Event, Id, Input, Instant, Method, Output, RequestId, Settings, State,
 };
 use keyferry_terminal::messages::{
-    Binding, Connect, ConnectAnswer, Failure, Handover, Limits, ProofMethod, ProvedPeer, Reason, Secret, SessionId,
-    SessionPush,
+    Binding, Connect, ConnectAnswer, Failure, Handover, KxAnswer, KxRequest, Limits, Listen, ListenAnswer, ProofMethod,
+    ProvedPeer, Reason, Role, Secret, SessionId, SessionPush, Step,
 };
-use keyferry_terminal::tls13::{self, Session};
+use keyferry_terminal::{self as terminal, Session};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -30,6 +31,12 @@ type Heard = mpsc::UnboundedSender<(Vec<u8>, bool)>;
 pub enum Peer {
     /// Sends everything back, and close_notify after ours.
     Echo,
+    /// The same, in TLS 1.2.
+    Tls12,
+    /// Behind a handshake of its own: see [`assisted_peer`].
+    Assisted,
+    /// The same, and the gateway does not know where it is.
+    Elsewhere,
     /// Sends "half" and closes TCP without close_notify.
     Truncate,
     /// Fails at the gateway with an expired certificate.
@@ -48,6 +55,9 @@ pub struct World {
     pub peer: SocketAddr,
     /// What the peer heard, and whether it ended in close_notify.
     pub heard: mpsc::UnboundedReceiver<(Vec<u8>, bool)>,
+    push: mpsc::UnboundedSender<Handover>,
+    /// Ports that the terminal has announced, and for how long; 0: no longer.
+    pub announced: mpsc::UnboundedReceiver<(u16, u32)>,
 }
 
 impl World {
@@ -55,13 +65,17 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (tell, heard) = mpsc::unbounded_channel();
+        let (push, pushes) = mpsc::unbounded_channel();
+        let (announce, announced) = mpsc::unbounded_channel();
         let world = Self {
             heard,
+            push,
+            announced,
             directory: tempfile::tempdir().unwrap(),
             gateway: socket.local_addr().unwrap(),
             peer: listener.local_addr().unwrap(),
         };
-        tokio::spawn(gateway(socket, listener, peer, tell));
+        tokio::spawn(gateway(socket, listener, peer, Wires { heard: tell, pushes, announce }));
         world
     }
 
@@ -85,10 +99,22 @@ impl World {
     pub async fn connect(&self, agent: &Agent) -> Result<AgentStream, AgentError> {
         agent.connect("peer.example", self.peer.port(), &ConnectOptions::default()).await
     }
+
+    /// The gateway sends these keys.
+    pub fn push(&self, keys: &Handover) {
+        self.push.send(keys.clone()).unwrap();
+    }
+}
+
+/// What leads from the gateway to the test and back.
+struct Wires {
+    heard: Heard,
+    pushes: mpsc::UnboundedReceiver<Handover>,
+    announce: mpsc::UnboundedSender<(u16, u32)>,
 }
 
 /// A gateway that consents to everything, accepts the terminal's TCP as if it were the peer's, and pushes keys.
-async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: Heard) {
+async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, mut wires: Wires) {
     let settings = Settings {
         own: Id::try_from(&[0][..]).unwrap(),
         peer: Id::try_from(&[1][..]).unwrap(),
@@ -100,6 +126,7 @@ async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: He
     let mut endpoint = Endpoint::new(settings, State::new(ChannelKey::from_bytes(KEY)), [3; 32], now());
     let (tell, mut accepted) = mpsc::unbounded_channel();
     let peer_address = listener.local_addr().unwrap();
+    let known = (peer != Peer::Elsewhere).then_some(peer_address.ip());
     let mut sessions: BTreeMap<u16, u32> = BTreeMap::new();
     let mut next = 0;
     tokio::spawn(async move {
@@ -108,6 +135,8 @@ async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: He
         }
     });
     let mut terminal = None;
+    let mut kx = Assistant::default();
+    let (promise, mut promised) = mpsc::unbounded_channel();
     let mut datagram = [0; 2048];
     loop {
         let mut deadline = None;
@@ -116,12 +145,32 @@ async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: He
                 Output::Transmit(bytes) => drop(socket.send_to(&bytes, terminal.unwrap()).await),
                 Output::Persist(_) => {}
                 Output::Event(Event::Request { exchange, path, payload, .. }) => {
-                    let payload = if path == "/kf/connect" {
-                        next += 1;
-                        sessions.insert(Connect::decode(&payload).unwrap().source_port, next);
-                        ConnectAnswer { session: SessionId(next), address: peer_address.ip(), seconds: 10 }.encode()
-                    } else {
-                        payload
+                    let payload = match path.as_str() {
+                        "/kf/connect" => {
+                            next += 1;
+                            let connect = Connect::decode(&payload).unwrap();
+                            assert_eq!(connect.oldest_version, ProtocolVersion::TLS_1_2, "the default");
+                            sessions.insert(connect.source_port, next);
+                            ConnectAnswer { session: SessionId(next), address: peer_address.ip(), seconds: 10 }.encode()
+                        }
+                        "/kf/listen" => {
+                            let Listen { port, seconds, .. } = Listen::decode(&payload).unwrap();
+                            let _ = wires.announce.send((port, seconds));
+                            ListenAnswer { seconds }.encode()
+                        }
+                        "/kf/kx" => match kx.serve(KxRequest::decode(&payload).unwrap(), known) {
+                            Kx::Answer(answer) => answer.encode(),
+                            Kx::Failure(failure) => {
+                                let (code, payload) = (Code::BAD_GATEWAY, failure.encode());
+                                endpoint.handle_input(now(), Input::Respond { exchange, code, payload }).unwrap();
+                                continue;
+                            }
+                            Kx::Keys(handover) => {
+                                let _ = promise.send(handover);
+                                Zeroizing::default()
+                            }
+                        },
+                        _ => payload,
                     };
                     endpoint.handle_input(now(), Input::Respond { exchange, code: Code::CONTENT, payload }).unwrap();
                 }
@@ -139,20 +188,142 @@ async fn gateway(socket: UdpSocket, listener: TcpListener, peer: Peer, heard: He
                 let _ = endpoint.handle_input(now(), Input::Datagram { bytes: &datagram[..length], path_is_new: false });
             }
             Some((tcp, from)) = accepted.recv() => {
+                if matches!(peer, Peer::Assisted | Peer::Elsewhere) {
+                    tokio::spawn(assisted_peer(tcp));
+                    continue;
+                }
                 let session = SessionId(sessions[&from.port()]);
                 let payload = push(session, &tcp, from, peer);
-                let request = Input::Request { id: RequestId(session.0.into()), code: Method::POST, path: &["kf", "session"], payload, handover: true };
-                endpoint.handle_input(now(), request).unwrap();
-                tokio::spawn(serve(tcp, session, peer, heard.clone()));
+                endpoint.handle_input(now(), session_push(session, payload)).unwrap();
+                tokio::spawn(serve(tcp, session, peer, wires.heard.clone()));
+            }
+            Some(handover) = async { tokio::select! { keys = promised.recv() => keys, keys = wires.pushes.recv() => keys } } => {
+                endpoint.handle_input(now(), session_push(handover.session, handover.encode())).unwrap();
             }
             () = tokio::time::sleep(wait) => drop(endpoint.handle_input(now(), Input::Timeout)),
         }
     }
 }
 
+fn session_push(session: SessionId, payload: Zeroizing<Vec<u8>>) -> Input<'static> {
+    let id = RequestId(session.0.into());
+    Input::Request { id, code: Method::POST, path: &["kf", "session"], payload, handover: true }
+}
+
+/// The gateway's side of assisted mode. The handshake: "hello", 3000 bytes from the peer, "finished" back.
+#[derive(Default)]
+struct Assistant {
+    /// Bytes of the peer's stream, by session.
+    carried: BTreeMap<u32, usize>,
+    servers: BTreeMap<u32, bool>,
+}
+
+enum Kx {
+    Answer(KxAnswer),
+    Failure(Failure),
+    Keys(Handover),
+}
+
+/// Bytes of the peer's side of the handshake that is none.
+pub const HANDSHAKE: usize = 3000;
+
+impl Assistant {
+    fn serve(&mut self, request: KxRequest, address: Option<IpAddr>) -> Kx {
+        let session = 1000 + self.carried.len() as u32;
+        match request {
+            KxRequest::Start { role, bytes, .. } => {
+                self.carried.insert(session, bytes.len());
+                self.servers.insert(session, role == Role::SERVER);
+                let mut answer = self.answer(session, bytes.len());
+                answer.needed = vec![Step::AUTHENTICATION, Step::KEY_GENERATION];
+                if role == Role::CLIENT {
+                    answer.send = b"hello".to_vec();
+                    answer.address = address;
+                }
+                Kx::Answer(answer)
+            }
+            KxRequest::Carry { session, closed: true, .. } => Kx::Failure(Failure {
+                session: Some(session),
+                reason: Reason::PEER_CLOSED,
+                detail: None,
+                last_words: b"alert".to_vec(),
+            }),
+            KxRequest::Carry { session, bytes, .. } => {
+                let carried = self.carried.get_mut(&session.0).unwrap();
+                *carried += bytes.len();
+                let carried = *carried;
+                Kx::Answer(self.answer(session.0, carried))
+            }
+            KxRequest::Key { session, length, binding } => {
+                assert_eq!(length as usize, self.carried[&session.0]);
+                let mut keys = handover(session, binding.local, binding.remote);
+                if self.servers[&session.0] {
+                    keys.role = Role::SERVER;
+                    std::mem::swap(&mut keys.tx_secret, &mut keys.rx_secret);
+                }
+                Kx::Keys(keys)
+            }
+        }
+    }
+
+    fn answer(&self, session: u32, carried: usize) -> KxAnswer {
+        let done = carried >= HANDSHAKE;
+        let send = if done { b"finished".to_vec() } else { vec![] };
+        let next = if done { Step::KEY } else { Step::AUTHENTICATION };
+        KxAnswer { session: SessionId(session), next, needed: vec![], send, address: None }
+    }
+}
+
+/// The peer's side of that handshake, as a server; then it is [`Peer::Echo`].
+async fn assisted_peer(mut tcp: TcpStream) {
+    let mut hello = [0; 5];
+    tcp.read_exact(&mut hello).await.unwrap();
+    assert_eq!(&hello, b"hello");
+    tcp.write_all(&sample(HANDSHAKE)).await.unwrap();
+    let mut finished = [0; 8];
+    tcp.read_exact(&mut finished).await.unwrap();
+    assert_eq!(&finished, b"finished");
+    let (tell, _) = mpsc::unbounded_channel();
+    serve(tcp, SessionId(1000), Peer::Assisted, tell).await;
+}
+
+/// A peer that connects to the terminal, with the keys that the gateway has for the terminal.
+pub struct Client {
+    pub tcp: TcpStream,
+    pub session: Session,
+    pub keys: Handover,
+}
+
+impl Client {
+    pub async fn connect(number: u32, terminal: SocketAddr) -> Self {
+        let tcp = TcpStream::connect(terminal).await.unwrap();
+        let ours = handover(SessionId(number), tcp.local_addr().unwrap(), tcp.peer_addr().unwrap());
+        let mut keys = handover(SessionId(number), tcp.peer_addr().unwrap(), tcp.local_addr().unwrap());
+        std::mem::swap(&mut keys.tx_secret, &mut keys.rx_secret);
+        keys.role = Role::SERVER;
+        keys.server_name = Some("terminal.example".into());
+        keys.peer = ProvedPeer { method: ProofMethod::ANONYMOUS, identity: "127.0.0.1".into() };
+        Self { tcp, session: Session::new(ours, START).unwrap(), keys }
+    }
+
+    /// Says something and close_notify, and reads to the end.
+    pub async fn exchange(mut self, words: &[u8]) -> (Vec<u8>, bool) {
+        let mut out = Vec::new();
+        self.session.seal(START, words, &mut out).unwrap();
+        self.session.close(&mut out).unwrap();
+        self.tcp.write_all(&out).await.unwrap();
+        listen(&mut self.tcp, &mut self.session).await
+    }
+}
+
 fn push(session: SessionId, tcp: &TcpStream, mut from: SocketAddr, peer: Peer) -> Zeroizing<Vec<u8>> {
     if peer == Peer::Expired {
-        let failure = Failure { session: Some(session), reason: Reason::CERTIFICATE_EXPIRED, detail: None };
+        let failure = Failure {
+            session: Some(session),
+            reason: Reason::CERTIFICATE_EXPIRED,
+            detail: None,
+            last_words: Vec::new(),
+        };
         return SessionPush::Failure(failure).encode();
     }
     if peer == Peer::WrongKeys {
@@ -161,6 +332,9 @@ fn push(session: SessionId, tcp: &TcpStream, mut from: SocketAddr, peer: Peer) -
     let mut keys = handover(session, from, tcp.local_addr().unwrap());
     if peer == Peer::Silent {
         keys.limits.seconds = 1;
+    }
+    if peer == Peer::Tls12 {
+        make_tls12(&mut keys);
     }
     keys.encode()
 }
@@ -173,7 +347,7 @@ fn handover(session: SessionId, local: SocketAddr, remote: SocketAddr) -> Handov
     };
     Handover {
         session,
-        suite: keyferry_parsers::tls::CipherSuite::TLS_AES_128_GCM_SHA256,
+        suite: CipherSuite::TLS_AES_128_GCM_SHA256,
         tx_secret: secret(1),
         rx_secret: secret(2),
         tx_sequence: 0,
@@ -183,12 +357,28 @@ fn handover(session: SessionId, local: SocketAddr, remote: SocketAddr) -> Handov
         limits: Limits { records: 50, bytes: 1 << 30, seconds: 60 },
         alpn: None,
         prefix: Vec::new(),
-        tls_version: keyferry_parsers::tls::ProtocolVersion::TLS_1_3,
+        tls_version: ProtocolVersion::TLS_1_3,
+        role: keyferry_parsers::messages::Role::CLIENT,
+        server_name: None,
+        resumable: false,
     }
+}
+
+fn make_tls12(keys: &mut Handover) {
+    keys.tls_version = ProtocolVersion::TLS_1_2;
+    keys.suite = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let cut = |secret: &Secret| Secret::new(&secret.as_bytes()[..28]).unwrap();
+    (keys.tx_secret, keys.rx_secret) = (cut(&keys.tx_secret), cut(&keys.rx_secret));
+    (keys.tx_sequence, keys.rx_sequence) = (1, 1);
+    // No KeyUpdate helps out.
+    keys.limits.records = 1 << 24;
 }
 
 async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer, heard: Heard) {
     let mut keys = handover(number, tcp.peer_addr().unwrap(), tcp.local_addr().unwrap());
+    if peer == Peer::Tls12 {
+        make_tls12(&mut keys);
+    }
     std::mem::swap(&mut keys.tx_secret, &mut keys.rx_secret);
     let mut session = Session::new(keys, START).unwrap();
     let (mut out, mut buffer) = (Vec::new(), vec![0; 40_000]);
@@ -211,11 +401,14 @@ async fn serve(mut tcp: TcpStream, number: SessionId, peer: Peer, heard: Heard) 
         let mut input = &buffer[..length];
         let mut echo = Vec::new();
         while let Some(event) = session.open(START, &mut input).unwrap() {
-            if let tls13::Event::Data(data) = event {
+            if let terminal::Event::Data(data) = event {
                 echo.extend_from_slice(data);
             }
         }
-        session.seal(START, &echo, &mut out).unwrap();
+        if !echo.is_empty() {
+            session.seal(START, &echo, &mut out).unwrap();
+        }
+        session.drain(&mut out);
         tcp.write_all(&out).await.unwrap();
         out.clear();
     }
@@ -229,8 +422,9 @@ async fn listen(tcp: &mut TcpStream, session: &mut Session) -> (Vec<u8>, bool) {
         let mut input = &buffer[..length];
         while let Some(event) = session.open(START, &mut input).unwrap() {
             match event {
-                tls13::Event::Data(data) => all.extend_from_slice(data),
-                tls13::Event::Closed => return (all, true),
+                terminal::Event::Data(data) => all.extend_from_slice(data),
+                terminal::Event::Ticket(_) => {}
+                terminal::Event::Closed => return (all, true),
             }
         }
     }

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry::gateway::FlowId;
+use keyferry::signer::Credential;
 use keyferry::terminals::{Path, TerminalRecord};
 use keyferry_channel::{Endpoint, Id, Instant, RequestId, State};
-use keyferry_parsers::messages::{Connect, ConnectAnswer, Echo, Handover, PeerName};
+use keyferry_parsers::messages::{
+    Connect, ConnectAnswer, Echo, Handover, Limits, PeerName, ProofMethod, Role, SessionId,
+};
+use keyferry_parsers::tls::ProtocolVersion;
 use keyferry_terminal::client::{Event, Input, Output, Terminal, Why};
-use keyferry_terminal::tls13::{Event as SessionEvent, Session};
+use keyferry_terminal::{Event as SessionEvent, Session};
 
+use super::assisted::Assistance;
+use super::driver::Accepts;
 use super::{GATEWAY_ID, SERVER, Wire, World, from};
 
 /// One device: the terminal library and what it has been told.
@@ -20,6 +27,18 @@ pub struct Device {
     pub terminal: Terminal,
     /// Off: it takes offers and never opens TCP.
     pub opens_tcp: bool,
+    pub accepts: Accepts,
+    /// What the operator gave it, by its chain alone.
+    pub credentials: Vec<Arc<Credential>>,
+    /// Every consent to its listening: seconds granted.
+    pub listening: BTreeMap<RequestId, Vec<u32>>,
+    /// The sessions that peers began, in order; numbered like requests.
+    pub incoming: Vec<RequestId>,
+    /// Keys that its library took for a connection that never came.
+    pub strays: usize,
+    pub assists: BTreeMap<RequestId, Assistance>,
+    /// Tickets that came in its sessions.
+    pub tickets: Vec<(SessionId, Vec<u8>)>,
     pub offers: BTreeMap<RequestId, ConnectAnswer>,
     pub flows: BTreeMap<RequestId, FlowId>,
     pub sessions: BTreeMap<RequestId, Session>,
@@ -41,6 +60,12 @@ pub struct Keys {
     pub suite: u16,
     pub alpn: Option<String>,
     pub peer: String,
+    pub method: ProofMethod,
+    pub version: ProtocolVersion,
+    pub role: Role,
+    pub server_name: Option<String>,
+    pub limits: Limits,
+    pub resumable: bool,
 }
 
 impl Device {
@@ -59,6 +84,13 @@ impl Device {
             address,
             terminal: Terminal::new(endpoint, 2048, now),
             opens_tcp: true,
+            accepts: Accepts::Yes,
+            credentials: Vec::new(),
+            listening: BTreeMap::new(),
+            incoming: Vec::new(),
+            strays: 0,
+            assists: BTreeMap::new(),
+            tickets: Vec::new(),
             offers: BTreeMap::new(),
             flows: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -77,6 +109,10 @@ impl Device {
             Some(other) => other.to_string(),
             None => "no failure".to_owned(),
         }
+    }
+
+    pub(super) fn asked(&self, id: RequestId) -> (u16, u16) {
+        self.asked[&id]
     }
 
     /// Whether a request came to its end, one way or the other.
@@ -160,10 +196,22 @@ impl World {
         assert!(peer.received == up, "the peer received something else: {:?}", peer.failure);
         peer.say(down);
         let answer = peer.drain();
-        assert!(read(session, now, &answer) == down, "the terminal received something else");
+        let number = SessionId(device.keys[&request].session);
+        let keep = |ticket| device.tickets.push((number, ticket));
+        assert!(read_with(session, now, &answer, keep) == down, "the terminal received something else");
     }
 
-    fn number(&mut self, device: usize, ports: (u16, u16)) -> RequestId {
+    /// The device gives the gateway the tickets that came in its sessions.
+    pub fn return_tickets(&mut self, device: usize) -> usize {
+        let tickets = std::mem::take(&mut self.devices[device].tickets);
+        let count = tickets.len();
+        for (session, body) in tickets {
+            self.tell_device(device, Input::Ticket { session, body });
+        }
+        count
+    }
+
+    pub(super) fn number(&mut self, device: usize, ports: (u16, u16)) -> RequestId {
         let device = &mut self.devices[device];
         device.next += 1;
         let id = RequestId(device.next);
@@ -171,7 +219,7 @@ impl World {
         id
     }
 
-    fn tell_device(&mut self, device: usize, input: Input<'_>) {
+    pub(super) fn tell_device(&mut self, device: usize, input: Input<'_>) {
         self.devices[device].terminal.handle_input(self.now, input).unwrap();
         self.drain_device(device);
     }
@@ -183,6 +231,7 @@ impl World {
             let _ = self.devices[device].terminal.handle_input(self.now, Input::Datagram(bytes));
             self.drain_device(device);
         }
+        self.arrive_at_rogue(path, bytes);
     }
 
     pub(super) fn wake_devices(&mut self) {
@@ -200,7 +249,14 @@ impl World {
         loop {
             let device = &mut self.devices[index];
             match device.terminal.poll_output() {
-                Output::Timeout(..) => return,
+                Output::Timeout(..) => match device.assists.iter_mut().find(|(_, assist)| assist.is_due()) {
+                    Some((id, assist)) => {
+                        let id = *id;
+                        assist.carried();
+                        self.carry(index, id);
+                    }
+                    None => return,
+                },
                 Output::Persist(_) => {}
                 Output::Transmit(bytes) => {
                     let path = from(device.address);
@@ -227,19 +283,27 @@ impl World {
             Event::Session { id, handover } => {
                 device.keys.insert(id, Keys::of(&handover));
                 let session = Session::new(*handover, self.now).unwrap();
+                if let Some(assist) = device.assists.get_mut(&id) {
+                    assist.done(self.now);
+                }
                 assert!(device.sessions.insert(id, session).is_none(), "keys delivered twice");
             }
             Event::Failed { id, why } => {
                 assert!(device.failures.insert(id, why).is_none(), "failed twice");
             }
             Event::Echoed { id } => device.echoed.push(id),
+            Event::Listening { id, seconds } => device.listening.entry(id).or_default().push(seconds),
+            Event::Incoming { handover, .. } => self.incoming(index, *handover),
+            Event::Assisted { id, session, needed, address } => self.assisted(index, id, session, needed, address),
+            Event::ToPeer { id, bytes } => self.write_to_peer(index, id, &bytes),
+            Event::Needs { id, step } => device.assists.get_mut(&id).unwrap().needs(step, self.now),
             Event::Advanced { .. } => {}
         }
     }
 }
 
 impl Keys {
-    fn of(handover: &Handover) -> Self {
+    pub(super) fn of(handover: &Handover) -> Self {
         Self {
             session: handover.session.0,
             tx_secret: handover.tx_secret.as_bytes().to_vec(),
@@ -249,17 +313,30 @@ impl Keys {
             suite: handover.suite.0,
             alpn: handover.alpn.clone(),
             peer: handover.peer.identity.clone(),
+            method: handover.peer.method,
+            version: handover.tls_version,
+            role: handover.role,
+            server_name: handover.server_name.clone(),
+            limits: handover.limits,
+            resumable: handover.resumable,
         }
     }
 }
 
 /// All data that a session finds in its prefix and `stream`.
 #[track_caller]
-pub fn read(session: &mut Session, now: Instant, mut stream: &[u8]) -> Vec<u8> {
+pub fn read(session: &mut Session, now: Instant, stream: &[u8]) -> Vec<u8> {
+    read_with(session, now, stream, drop)
+}
+
+#[track_caller]
+fn read_with(session: &mut Session, now: Instant, mut stream: &[u8], mut keep: impl FnMut(Vec<u8>)) -> Vec<u8> {
     let mut heard = Vec::new();
     while let Some(event) = session.open(now, &mut stream).unwrap() {
-        if let SessionEvent::Data(data) = event {
-            heard.extend_from_slice(data);
+        match event {
+            SessionEvent::Data(data) => heard.extend_from_slice(data),
+            SessionEvent::Ticket(ticket) => keep(ticket),
+            SessionEvent::Closed => {}
         }
     }
     heard

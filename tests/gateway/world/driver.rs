@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keyferry::error::{Error, Reason};
-use keyferry::gateway::{FlowEnd, FlowId, HandoverKind, Input, Now, Output, Ticket};
+use keyferry::gateway::{Direction, FlowEnd, FlowId, HandoverKind, Input, Now, Output, Step, Ticket};
 use keyferry_parsers::tls::RecordHeader;
 
 use super::peer::Peer;
-use super::{Disk, World};
+use super::{Disk, Workers, World};
 
 /// One TCP connection of a device, as the driver sees it.
 pub struct Wire {
     pub terminal: SocketAddr,
     pub remote: SocketAddr,
     pub peer: Option<Peer>,
+    /// The gateway wanted a connection to the terminal.
+    pub reached: bool,
     /// The gateway asked for a record and none is there yet.
     reading: bool,
     pub handed_over: bool,
@@ -26,15 +28,39 @@ pub struct Wire {
     pub last_words: Vec<u8>,
 }
 
+/// What a device does with a connection that comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepts {
+    Yes,
+    Refuses,
+    /// Never answers the SYN.
+    Silent,
+}
+
 impl World {
     /// Opens TCP for a device, as the kernel would after its SYN.
     pub fn open_tcp(&mut self, local: SocketAddr, remote: SocketAddr) -> FlowId {
+        let flow = self.new_wire(local, remote, None);
+        self.tell(Input::FlowOpened { flow, terminal: local, peer: remote, direction: Direction::Outbound });
+        flow
+    }
+
+    /// A peer opens TCP towards a device.
+    pub fn call_tcp(&mut self, local: SocketAddr, remote: SocketAddr, peer: Peer) -> FlowId {
+        let flow = self.new_wire(local, remote, Some(peer));
+        self.tell(Input::FlowOpened { flow, terminal: local, peer: remote, direction: Direction::Inbound });
+        flow
+    }
+
+    /// A connection that the gateway need not know.
+    pub(super) fn new_wire(&mut self, local: SocketAddr, remote: SocketAddr, peer: Option<Peer>) -> FlowId {
         self.next += 1;
         let flow = FlowId(self.next);
         let wire = Wire {
             terminal: local,
             remote,
-            peer: None,
+            peer,
+            reached: false,
             reading: false,
             handed_over: false,
             open: false,
@@ -42,7 +68,6 @@ impl World {
             last_words: Vec::new(),
         };
         self.wires.insert(flow, wire);
-        self.tell(Input::FlowOpened { flow, terminal: local, peer: remote });
         flow
     }
 
@@ -63,6 +88,23 @@ impl World {
             self.stored.insert(kid, state);
             self.tell(Input::Persisted { ticket, durable: true });
         }
+    }
+
+    /// The workers do all that they were given meanwhile.
+    pub fn release_workers(&mut self) -> usize {
+        self.workers = Workers::Work;
+        let held = std::mem::take(&mut self.held);
+        let count = held.len();
+        for step in held {
+            let input = self.run_step(step);
+            self.tell(input);
+        }
+        count
+    }
+
+    fn run_step(&self, step: Step) -> Input {
+        let stepped = Box::new(step.run(self.unix));
+        Input::Stepped { stepped, queue_time: Duration::ZERO, crypto_time: Duration::from_micros(200) }
     }
 
     /// The resolver answers all that it was asked.
@@ -119,14 +161,22 @@ impl World {
                 self.connects += 1;
                 self.connect_peer(flow)
             }
+            Output::ConnectTerminal(flow) => {
+                self.reached += 1;
+                self.connect_terminal(flow)
+            }
             Output::ReadPeer(flow) => {
                 self.wires.get_mut(&flow)?.reading = true;
                 self.read_peer(flow)
             }
-            Output::Step(step) => {
-                let stepped = Box::new(step.run(self.unix));
-                Some(Input::Stepped { stepped, queue_time: Duration::ZERO, crypto_time: Duration::from_micros(200) })
-            }
+            Output::Step(step) => match self.workers {
+                Workers::Work => Some(self.run_step(step)),
+                Workers::Overloaded => Some(step.overloaded()),
+                Workers::Hang => {
+                    self.held.push(step);
+                    None
+                }
+            },
             Output::WritePeer { flow, bytes } => {
                 self.wires.get_mut(&flow)?.peer.as_mut()?.receive(&bytes);
                 self.read_peer(flow)
@@ -161,16 +211,45 @@ impl World {
     }
 
     fn connect_peer(&mut self, flow: FlowId) -> Option<Input> {
-        let wire = self.wires.get_mut(&flow)?;
-        let Some(behaviour) = self.peers.get(&wire.remote) else {
-            let error = Error::new(Reason::PEER_REFUSED, "nobody listens there");
-            return Some(Input::FlowFailed { flow, error });
-        };
-        if behaviour.unreachable {
-            return None;
+        let remote = self.wires.get(&flow)?.remote;
+        match self.peers.get(&remote).map(|behaviour| behaviour.unreachable) {
+            None => {
+                let error = Error::new(Reason::PEER_REFUSED, "nobody listens there");
+                Some(Input::FlowFailed { flow, error })
+            }
+            Some(true) => None,
+            Some(false) => {
+                let peer = self.server_at(remote);
+                self.wires.get_mut(&flow)?.peer = peer;
+                Some(Input::PeerConnected(flow))
+            }
         }
-        wire.peer = Some(Peer::new(&self.pki, behaviour));
-        Some(Input::PeerConnected(flow))
+    }
+
+    fn connect_terminal(&mut self, flow: FlowId) -> Option<Input> {
+        let wire = self.wires.get_mut(&flow)?;
+        assert!(!wire.handed_over && !wire.reached, "the terminal was reached twice");
+        wire.reached = true;
+        let terminal = wire.terminal;
+        let device = self.devices.iter().find(|device| device.address.ip() == terminal.ip());
+        match device.map_or(Accepts::Refuses, |device| device.accepts) {
+            Accepts::Yes => Some(Input::TerminalConnected(flow)),
+            Accepts::Refuses => {
+                let error = Error::new(Reason::NOT_LISTENING, "the terminal accepts no TCP there");
+                Some(Input::FlowFailed { flow, error })
+            }
+            Accepts::Silent => None,
+        }
+    }
+
+    /// A new connection at the server of that address, if there is one. It remembers its earlier ones.
+    pub(super) fn server_at(&mut self, address: SocketAddr) -> Option<Peer> {
+        let behaviour = self.peers.get(&address)?;
+        if self.servers.get(&address).is_none_or(|(of, _)| of != behaviour) {
+            self.servers.insert(address, (behaviour.clone(), behaviour.config(&self.pki)));
+        }
+        let (_, config) = self.servers.get(&address)?;
+        Some(Peer::server(config, behaviour))
     }
 
     fn read_peer(&mut self, flow: FlowId) -> Option<Input> {

@@ -3,30 +3,46 @@
 //!
 //! ```text
 //! device    a terminal: the device library and what it was told
+//! serving   terminals as servers: certificates, ports, and who connects to them
+//! assisted  terminals that carry the bytes of the handshake themselves
+//! rogue     a terminal that says on its channel whatever a test wants
 //! driver    what src/daemon.rs is on a real machine: does what the gateway wants done
-//! peer      an unmodified TLS server, well or badly behaved
+//! peer      unmodified TLS servers and clients, well or badly behaved
+//! pki       the certificates of all of them
 //! attacker  opens recorded datagrams with stolen keys, by its own reading of RFC 8613
 //! ```
 
+mod assisted;
 mod attacker;
 mod device;
 mod driver;
 mod peer;
+mod pki;
+mod rogue;
+mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keyferry::gateway::{FlowId, Gateway, Input, LookupId, Settings, Ticket};
-use keyferry::policy::{AddressGuard, Network, Policy, Rule, TerminalPattern, Trust};
+use keyferry::crypto::SUITES;
+use keyferry::gateway::{FlowId, Gateway, Input, LookupId, Settings, Step, Ticket};
+use keyferry::policy::{AddressGuard, Network, Policy, Revocation, Rule, Service, TerminalPattern, Trust};
+use keyferry::signer::LocalSigner;
 use keyferry::terminals::{Path, TerminalId, TerminalRecord};
 use keyferry_channel::{ChannelKey, Id, Instant, State};
-use keyferry_parsers::tls::{CipherSuite, NamedGroup};
+use keyferry_parsers::tls::NamedGroup;
 
+pub use assisted::both_versions;
 pub use attacker::{Datagram, Thief, assert_no_nonce_twice};
 pub use device::{Device, read};
-pub use driver::Wire;
-pub use peer::{PeerBehaviour, Pki, Stop};
+pub use driver::{Accepts, Wire};
+pub use peer::{Caller, Clients, Peer, PeerBehaviour, Stop, Versions};
+pub use pki::{Leaf, Pki};
+pub use rogue::Rogue;
+pub use serving::{PORT, TERMINAL, caller_address, serving, serving_with};
 
 pub const GATEWAY_ID: &[u8] = &[0];
 pub const SERVER: &str = "server.example";
@@ -53,6 +69,16 @@ pub enum Disk {
     Hangs,
 }
 
+/// What the gateway's workers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    Work,
+    /// None is free, and the queue is full.
+    Overloaded,
+    /// They take steps and do nothing until [`World::release_workers`].
+    Hang,
+}
+
 /// A channel datagram that was sent, whether it arrived or not.
 #[derive(Clone)]
 pub struct Recorded {
@@ -66,6 +92,11 @@ pub struct World {
     pub unix: Duration,
     pub gateway: Gateway,
     pub devices: Vec<Device>,
+    pub rogues: Vec<Rogue>,
+    /// Has the private keys of all terminals.
+    pub signer: Arc<LocalSigner>,
+    /// The same keys, DER.
+    pub private_keys: Vec<Vec<u8>>,
     pub wires: BTreeMap<FlowId, Wire>,
     /// Which server is at which address.
     pub peers: BTreeMap<SocketAddr, PeerBehaviour>,
@@ -81,9 +112,16 @@ pub struct World {
     pub kernel: std::collections::BTreeSet<IpAddr>,
     /// How often the gateway wanted a connection to a peer.
     pub connects: usize,
+    /// How often the gateway wanted a connection to a terminal.
+    pub reached: usize,
     /// What the gateway drains from the peer on its way out goes with the keys.
     pub drains_prefix: bool,
     pub pki: Pki,
+    pub workers: Workers,
+    /// Steps that hanging workers were given.
+    held: Vec<Step>,
+    /// The servers of `peers` that somebody has connected to.
+    servers: BTreeMap<SocketAddr, (PeerBehaviour, Arc<rustls::ServerConfig>)>,
     plan: Plan,
     frozen: Vec<(Ticket, Id, Vec<u8>)>,
     lookups: Vec<(LookupId, String)>,
@@ -91,6 +129,8 @@ pub struct World {
     deadline: Option<Instant>,
     random: u64,
     next: u64,
+    /// The signer's clock: microseconds of `now`.
+    clock: Arc<AtomicU64>,
 }
 
 /// What a gateway is made from, for the next one after a restart.
@@ -115,18 +155,33 @@ impl World {
     }
 
     pub fn with_rules(seed: u64, adjust: impl FnOnce(&mut Settings), pki: Pki, rules: Vec<Rule>) -> Self {
+        Self::with_services(seed, adjust, pki, rules, Vec::new())
+    }
+
+    pub fn with_services(
+        seed: u64,
+        adjust: impl FnOnce(&mut Settings),
+        pki: Pki,
+        rules: Vec<Rule>,
+        services: Vec<Service>,
+    ) -> Self {
         let mut settings = settings();
         adjust(&mut settings);
         let mut guard = AddressGuard::new(vec!["192.168.77.0/24".parse::<Network>().unwrap()]);
         guard.set_gateway([ip("10.7.1.1"), ip("10.7.2.1")]);
         guard.set_terminal_networks(["10.7.1.0/24".parse::<Network>().unwrap()]);
-        let plan = Plan { settings, policy: Policy::new(1, rules), guard };
+        let plan = Plan { settings, policy: Policy::new(1, rules).with_services(services), guard };
+        let clock = Arc::new(AtomicU64::new(1));
+        let signer = signer(seed, &clock);
         let peers = BTreeMap::from([(server_address(), PeerBehaviour::default())]);
         Self {
             now: Instant::from_micros(1),
             unix: Duration::from_secs(1_800_000_000),
-            gateway: plan.gateway(seed),
+            gateway: plan.gateway(seed, &signer),
             devices: Vec::new(),
+            rogues: Vec::new(),
+            signer,
+            private_keys: Vec::new(),
             wires: BTreeMap::new(),
             peers,
             names: BTreeMap::from([(SERVER.to_owned(), vec![server_address().ip()])]),
@@ -138,8 +193,12 @@ impl World {
             bound: BTreeSet::new(),
             kernel: Default::default(),
             connects: 0,
+            reached: 0,
             drains_prefix: false,
             pki,
+            workers: Workers::Work,
+            held: Vec::new(),
+            servers: BTreeMap::new(),
             plan,
             frozen: Vec::new(),
             lookups: Vec::new(),
@@ -147,6 +206,7 @@ impl World {
             deadline: None,
             random: seed ^ 0x5eed,
             next: 0,
+            clock,
         }
     }
 
@@ -160,23 +220,18 @@ impl World {
     pub fn add_device_at(&mut self, address: SocketAddr, adjust: impl FnOnce(&mut TerminalRecord)) -> usize {
         let index = self.devices.len();
         let key = ChannelKey::from_bytes([index as u8 + 1; 32]);
-        let mut record = TerminalRecord {
-            id: TerminalId::try_from(format!("meter-{index}").as_str()).unwrap(),
-            kid: Id::try_from([1, index as u8].as_slice()).unwrap(),
-            group: None,
-            addresses: Vec::new(),
-            interface: None,
-            mac: None,
-            shared_address: false,
-            created: 0,
-            revoked: None,
-        };
+        let mut record = record(&format!("meter-{index}"), &[1, index as u8]);
         adjust(&mut record);
-        self.stored.insert(record.kid, State::new(key.clone()).encode().to_vec());
-        self.tell(Input::Admit { record: Box::new(record.clone()), state: Box::new(State::new(key.clone())) });
+        self.admit(&record, &key);
         let seed = self.random_number();
         self.devices.push(Device::new(record, address, State::new(key), seed, self.now));
         index
+    }
+
+    fn admit(&mut self, record: &TerminalRecord, key: &ChannelKey) {
+        let state = State::new(key.clone());
+        self.stored.insert(record.kid, state.encode().to_vec());
+        self.tell(Input::Admit { record: Box::new(record.clone()), state: Box::new(state) });
     }
 
     /// The terminal comes back with a new id and key on the channel, as the operator gave it.
@@ -190,7 +245,7 @@ impl World {
     /// The gateway dies and comes back with what is on its disk. Its connections are gone.
     pub fn restart_gateway(&mut self) {
         let seed = self.random_number();
-        self.gateway = self.plan.gateway(seed);
+        self.gateway = self.plan.gateway(seed, &self.signer);
         self.frozen.clear();
         self.lookups.clear();
         // The driver installs its rules anew, with the configured addresses only.
@@ -200,6 +255,9 @@ impl World {
         for record in self.devices.iter().map(|device| device.record.clone()).collect::<Vec<_>>() {
             let state = State::decode(&self.stored[&record.kid]).unwrap();
             self.tell(Input::Admit { record: Box::new(record), state: Box::new(state) });
+        }
+        for device in 0..self.devices.len() {
+            self.tell_credentials(device);
         }
     }
 
@@ -223,7 +281,8 @@ impl World {
     fn step(&mut self, end: Instant) -> bool {
         let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
         let devices = self.devices.iter_mut().filter_map(Device::deadline).min();
-        let next = [arrival, self.deadline, devices].into_iter().flatten().min().filter(|at| *at <= end);
+        let rogues = self.rogues.iter_mut().filter_map(Rogue::deadline).min();
+        let next = [arrival, self.deadline, devices, rogues].into_iter().flatten().min().filter(|at| *at <= end);
         self.advance_to(next.unwrap_or(end).max(self.now));
         next.is_some()
     }
@@ -231,6 +290,7 @@ impl World {
     fn advance_to(&mut self, at: Instant) {
         self.unix += at.saturating_duration_since(self.now);
         self.now = at;
+        self.clock.store(at.as_micros(), Ordering::Relaxed);
         while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= at) {
             let (path, to_gateway, bytes) = entry.remove();
             if to_gateway {
@@ -245,6 +305,7 @@ impl World {
             assert!(later, "the gateway wants to be woken again at the moment it was woken");
         }
         self.wake_devices();
+        self.wake_rogues();
     }
 
     /// Sends bytes from a device to the gateway, or back, over the link.
@@ -281,13 +342,45 @@ impl World {
 }
 
 impl Plan {
-    fn gateway(&self, seed: u64) -> Gateway {
+    fn gateway(&self, seed: u64, signer: &Arc<LocalSigner>) -> Gateway {
         let mut counter = seed;
         let random = move |out: &mut [u8]| {
             out.iter_mut().for_each(|byte| *byte = (next_random(&mut counter) >> 24) as u8);
         };
         let Self { settings, policy, guard } = self;
-        Gateway::new(settings.clone(), policy.clone(), guard.clone(), None, Box::new(random)).unwrap()
+        let mut gateway =
+            Gateway::new(settings.clone(), policy.clone(), guard.clone(), None, Box::new(random)).unwrap();
+        gateway.set_signer(Arc::clone(signer) as _);
+        gateway
+    }
+}
+
+/// A signer without keys, with the world's clock and repeatable randomness.
+fn signer(seed: u64, clock: &Arc<AtomicU64>) -> Arc<LocalSigner> {
+    let clock = Arc::clone(clock);
+    let state = AtomicU64::new(seed ^ 0x51e4);
+    Arc::new(LocalSigner::new(
+        move || Instant::from_micros(clock.load(Ordering::Relaxed)),
+        move |out| {
+            let mut number = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            out.iter_mut().for_each(|byte| *byte = (next_random(&mut number) >> 24) as u8);
+            state.store(number, Ordering::Relaxed);
+            Ok(())
+        },
+    ))
+}
+
+fn record(id: &str, kid: &[u8]) -> TerminalRecord {
+    TerminalRecord {
+        id: TerminalId::try_from(id).unwrap(),
+        kid: Id::try_from(kid).unwrap(),
+        group: None,
+        addresses: Vec::new(),
+        interface: None,
+        mac: None,
+        shared_address: false,
+        created: 0,
+        revoked: None,
     }
 }
 
@@ -317,16 +410,25 @@ pub fn rule_for(pki: &Pki) -> Rule {
         addresses: Vec::new(),
         ports: vec![443],
         terminals: vec![TerminalPattern::Any],
-        trust: Trust { name: "lab".to_owned(), anchors: vec![pki.anchor()], pins: Vec::new() }.into(),
+        trust: trust(pki, "lab").into(),
         alpn: Vec::new(),
         without_request: false,
         key_exchange: vec![NamedGroup::X25519],
-        cipher_suites: vec![
-            CipherSuite::TLS_AES_128_GCM_SHA256,
-            CipherSuite::TLS_AES_256_GCM_SHA384,
-            CipherSuite::TLS_CHACHA20_POLY1305_SHA256,
-        ],
+        cipher_suites: SUITES.to_vec(),
         session_seconds: 86_400,
+        client_certificate: true,
+        resumption: false,
+    }
+}
+
+/// Trust in the CA, under a name of the configuration.
+pub fn trust(pki: &Pki, name: &str) -> Trust {
+    Trust {
+        name: name.to_owned(),
+        anchors: vec![pki.anchor()],
+        pins: Vec::new(),
+        crls: Vec::new(),
+        revocation: Revocation::Chain,
     }
 }
 

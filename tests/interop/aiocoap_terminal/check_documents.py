@@ -22,10 +22,23 @@ def main():
     check_keys(values)
 
 
+# Samples whose name says more than the rule they are held against.
+RULES = {
+    "handover to a server": "handover",
+    "kx start": "kx-start",
+    "kx start of a server": "kx-start",
+    "kx start answer": "kx-answer",
+    "kx piece": "kx-piece",
+    "kx answer": "kx-answer",
+    "kx key": "kx-key",
+    "failure with last words": "failure",
+}
+
+
 def check_samples(values, schemas):
-    samples = [name for name in values if name.startswith("sample ")]
+    samples = [name.removeprefix("sample ") for name in values if name.startswith("sample ")]
     for name in samples:
-        schemas.check(name.removeprefix("sample "), values[name])
+        schemas.check(RULES.get(name, name), values[f"sample {name}"])
     print(len(samples), "samples are what the CDDL says")
 
 

@@ -20,6 +20,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "version": self.connection.version(),
                 "cipher": self.connection.cipher()[0],
                 "alpn": self.connection.selected_alpn_protocol(),
+                "peer": (self.connection.getpeercert() or {}).get("subject"),
             }
         ).encode()
         self.send_response(200)
@@ -69,7 +70,8 @@ def main():
     parser.add_argument("--chain", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--group", help="one curve by OpenSSL's name, for example secp384r1")
-    parser.add_argument("--tls12-only", action="store_true")
+    parser.add_argument("--version", choices=["TLSv1.2", "TLSv1.3"])
+    parser.add_argument("--clients", help="the anchor of the clients' certificates, which are demanded then")
     options = parser.parse_args()
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -77,8 +79,12 @@ def main():
     context.set_alpn_protocols(["http/1.1"])
     if options.group:
         context.set_ecdh_curve(options.group)
-    if options.tls12_only:
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if options.version:
+        version = ssl.TLSVersion[options.version.replace(".", "_")]
+        context.minimum_version = context.maximum_version = version
+    if options.clients:
+        context.load_verify_locations(options.clients)
+        context.verify_mode = ssl.CERT_REQUIRED
     Server(options.address, options.port, context).serve_forever()
 
 

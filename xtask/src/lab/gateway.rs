@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Agent, Binaries, Host, Lab, Pki, Process, bracketed, finish};
+use super::{Agent, Binaries, Host, Lab, Leaf, Pki, Process, bracketed, finish};
 
 /// The port of the channel.
 const CHANNEL_PORT: u16 = 5683;
@@ -43,6 +43,8 @@ pub struct GatewayOptions<'a> {
     pub arguments: &'a [&'a str],
     /// Lines of a hosts(5) file that the gateway alone resolves names by; empty: the machine's own.
     pub hosts: &'a str,
+    /// The socket of a running [`Signer`](super::Signer), which then has the private keys.
+    pub signer: Option<&'a Path>,
 }
 
 /// A running gateway.
@@ -57,7 +59,7 @@ pub struct Gateway {
 
 impl Default for GatewayOptions<'_> {
     fn default() -> Self {
-        Self { limits: "", rules: DEFAULT_RULES, closed: "[]", arguments: &[], hosts: "" }
+        Self { limits: "", rules: DEFAULT_RULES, closed: "[]", arguments: &[], hosts: "", signer: None }
     }
 }
 
@@ -114,6 +116,14 @@ impl Gateway {
         self.keyferry(lab, &[&["terminal", "add", id], arguments.as_flattened(), further].concat())
             .with_context(|| format!("adding {id}; the gateway logged\n{}", self.process.log()))?;
         Ok(Agent::new(id, host, config, &self.binaries))
+    }
+
+    /// Gives a terminal a certificate with its key, `keyferry terminal certificate add`.
+    pub fn add_certificate(&self, lab: &Lab, id: &str, leaf: &Leaf, name: &str) -> Result<()> {
+        let (chain, key) = (leaf.chain_file.to_string_lossy(), leaf.key_file.to_string_lossy());
+        let arguments = ["terminal", "certificate", "add", id, "--name", name, "--chain", &chain, "--key", &key];
+        self.keyferry(lab, &arguments)?;
+        Ok(())
     }
 
     /// `keyferry stats --json`.
@@ -182,12 +192,14 @@ listen = [{listen}]
 
 [limits]
 {limits}
+{signer}
 {rules}"#,
         directory = lab.directory().display(),
         interfaces = interfaces.join(", "),
         closed = options.closed,
         listen = listen.join(", "),
         limits = options.limits,
+        signer = options.signer.map(|socket| format!("[signer]\nsocket = {socket:?}")).unwrap_or_default(),
         rules = options.rules,
     )
 }

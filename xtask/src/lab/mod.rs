@@ -2,13 +2,16 @@
 
 mod binaries;
 mod capture;
+mod clients;
 mod gateway;
 mod network;
 mod peers;
 mod pki;
+mod plain_service;
 pub mod privilege;
 mod process;
 mod rustls_peer;
+mod signer;
 mod terminal;
 
 use std::ffi::OsStr;
@@ -23,12 +26,15 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use binaries::{Binaries, workspace};
 pub use capture::{Capture, describe, frames};
+pub use clients::{Client, ClientOptions, Fetched};
 pub use gateway::{DEFAULT_RULES, Gateway, GatewayOptions};
 pub use network::Host;
-pub use peers::{GnuTls, Nginx, OpenSsl, PeerOptions, PythonTls, SERVER_NAME};
-pub use pki::{Issuer, KeyKind, Leaf, LeafOptions, Pki, Validity, hex};
+pub use peers::{GnuTls, Nginx, OpenSsl, PeerOptions, PythonTls, SERVER_NAME, Version};
+pub use pki::{Issuer, KeyKind, Leaf, LeafOptions, Pki, Purpose, Validity, hex};
+pub use plain_service::PlainService;
 pub use process::Process;
 pub use rustls_peer::{RustlsOptions, RustlsPeer};
+pub use signer::Signer;
 pub use terminal::{Agent, Answer, Pipe};
 
 /// What kind of network to build.
@@ -42,6 +48,8 @@ pub struct LabOptions {
     pub loss_percent: u8,
     /// A router stands between gateway and peer, and its way to the peer carries no packet above 1300 bytes.
     pub narrow: bool,
+    /// A second line joins the terminal with the peer, past the gateway.
+    pub direct: bool,
 }
 
 /// A network of namespaces. Dropping it removes every namespace, whatever still runs in them and
@@ -56,7 +64,8 @@ pub struct Lab {
 
 impl LabOptions {
     /// One terminal, routed, no loss.
-    pub const PLAIN: Self = Self { second_terminal: false, masquerade: false, loss_percent: 0, narrow: false };
+    pub const PLAIN: Self =
+        Self { second_terminal: false, masquerade: false, loss_percent: 0, narrow: false, direct: false };
 }
 
 impl Default for LabOptions {

@@ -46,6 +46,11 @@ impl Host {
         ]
     }
 
+    /// The terminal's or the peer's address on the direct line that [`LabOptions::direct`](super::LabOptions) makes.
+    pub fn direct_address(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 7, 5, if self == Self::Peer { 1 } else { 2 })
+    }
+
     /// The gateway's interface towards this host.
     pub fn gateway_interface(self) -> &'static str {
         match self {
@@ -107,6 +112,9 @@ pub(super) fn build(lab: &Lab) -> Result<()> {
     if lab.options().masquerade {
         masquerade(lab)?;
     }
+    if lab.options().direct {
+        join_directly(lab)?;
+    }
     match lab.options().loss_percent {
         0 => Ok(()),
         percent => lose(lab, percent),
@@ -150,6 +158,22 @@ fn link(lab: &Lab, near: Host, host: Host) -> Result<()> {
         return Ok(());
     }
     ip(lab, host, &format!("route add default via {gateway4}\nroute add default via {gateway6}"))
+}
+
+/// A line between terminal and peer that the gateway is not on.
+fn join_directly(lab: &Lab) -> Result<()> {
+    ip(
+        lab,
+        Host::Terminal,
+        &format!(
+            "link add direct type veth peer name direct netns {}\n\
+             addr add {}/24 dev direct\n\
+             link set direct up",
+            lab.namespace(Host::Peer),
+            Host::Terminal.direct_address()
+        ),
+    )?;
+    ip(lab, Host::Peer, &format!("addr add {}/24 dev direct\nlink set direct up", Host::Peer.direct_address()))
 }
 
 fn put_router_before_peer(lab: &Lab) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,18 +26,69 @@ pub struct PeerOptions<'a> {
     pub port: u16,
     /// Key-exchange groups as OpenSSL names them, for example `P-384`; `None` for its own choice.
     pub groups: Option<&'a str>,
-    /// Speaks TLS 1.2 and nothing newer.
-    pub tls12_only: bool,
+    /// The only version that it speaks; `None` for its own choice.
+    pub version: Option<Version>,
+    /// The anchor that clients' certificates are judged by, which are demanded then.
+    pub clients: Option<&'a Path>,
+    /// Off: it does not know RFC 7627. For [`OpenSsl`] and [`GnuTls`].
+    pub extended_master_secret: bool,
+}
+
+/// A TLS version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Version {
+    /// The older first.
+    pub const ALL: [Self; 2] = [Self::Tls12, Self::Tls13];
+
+    /// As OpenSSL words it, and with it nginx and Python.
+    pub fn openssl_name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+
+    /// As GnuTLS words it.
+    pub fn gnutls_name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLS1.2",
+            Self::Tls13 => "TLS1.3",
+        }
+    }
+
+    /// The option of `openssl s_client` and `s_server`.
+    pub(super) fn openssl_option(self) -> &'static str {
+        match self {
+            Self::Tls12 => "-tls1_2",
+            Self::Tls13 => "-tls1_3",
+        }
+    }
 }
 
 impl<'a> PeerOptions<'a> {
     /// Port 443 on the peer's IPv4 address, everything else as the server comes.
     pub fn new(leaf: &'a Leaf) -> Self {
-        Self { leaf, address: Host::Peer.ipv4().into(), port: 443, groups: None, tls12_only: false }
+        Self {
+            leaf,
+            address: Host::Peer.ipv4().into(),
+            port: 443,
+            groups: None,
+            version: None,
+            clients: None,
+            extended_master_secret: true,
+        }
     }
 }
 
-/// nginx with one site. Its access log has a line `ADDRESS:PORT REQUEST STATUS BYTES` for each request.
+/// nginx with one site. Its access log has a line for each request: `ADDRESS:PORT REQUEST STATUS BYTES PROTOCOL CIPHER
+/// CURVE REUSED CLIENT`; the client is the subject of its certificate.
 #[derive(Debug)]
 pub struct Nginx {
     /// The process.
@@ -74,8 +126,11 @@ impl Nginx {
     }
 }
 
-fn nginx_configuration(directory: &std::path::Path, options: &PeerOptions<'_>) -> String {
-    let protocols = if options.tls12_only { "TLSv1.2" } else { "TLSv1.2 TLSv1.3" };
+fn nginx_configuration(directory: &Path, options: &PeerOptions<'_>) -> String {
+    let protocols = options.version.map_or("TLSv1.2 TLSv1.3", Version::openssl_name);
+    let clients = options.clients.map(|anchor| {
+        format!("ssl_client_certificate {}; ssl_verify_client on; ssl_verify_depth 2;", anchor.display())
+    });
     let groups = options.groups.map(|groups| format!("ssl_ecdh_curve {groups};")).unwrap_or_default();
     format!(
         r#"daemon off;
@@ -86,7 +141,8 @@ pid {directory}/nginx.pid;
 error_log stderr notice;
 events {{ worker_connections 4096; }}
 http {{
-    log_format lab '$remote_addr:$remote_port "$request" $status $body_bytes_sent $ssl_protocol $ssl_cipher $ssl_curve';
+    log_format lab '$remote_addr:$remote_port "$request" $status $body_bytes_sent $ssl_protocol $ssl_cipher $ssl_curve '
+        '$ssl_session_reused "$ssl_client_s_dn"';
     access_log {directory}/access.log lab;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
@@ -95,31 +151,38 @@ http {{
     scgi_temp_path {directory}/scgi;
     keepalive_requests 100000;
     server {{
-        listen {ipv4}:{port} ssl;
-        listen [{ipv6}]:{port} ssl;
+        {listen}
         server_name {SERVER_NAME};
         root {directory}/site;
         ssl_certificate {chain};
         ssl_certificate_key {key};
         ssl_protocols {protocols};
         {groups}
+        {clients}
     }}
 }}
 "#,
         directory = directory.display(),
-        ipv4 = Host::Peer.ipv4(),
-        ipv6 = Host::Peer.ipv6(),
-        port = options.port,
+        listen = nginx_listen(options),
+        clients = clients.unwrap_or_default(),
         chain = options.leaf.chain_file.display(),
         key = options.leaf.key_file.display(),
     )
+}
+
+/// Both of the peer's addresses, and a third one where the test asks for it.
+fn nginx_listen(options: &PeerOptions<'_>) -> String {
+    let own = Host::Peer.addresses();
+    let third = (!own.contains(&options.address)).then_some(options.address);
+    let line = |address| format!("listen {}:{} ssl;", bracketed(address), options.port);
+    own.into_iter().chain(third).map(line).collect::<Vec<_>>().join("\n        ")
 }
 
 /// `openssl s_server`.
 #[derive(Debug)]
 pub struct OpenSsl {
     /// The process. With [`OpenSsl::interactive`], a `K` line on its standard input makes it send a
-    /// KeyUpdate that asks for ours, a `k` line one that does not.
+    /// KeyUpdate that asks for ours, a `k` line one that does not, an `r` line makes it ask for a renegotiation.
     pub process: Process,
 }
 
@@ -145,8 +208,11 @@ impl OpenSsl {
     }
 }
 
-fn openssl_command(lab: &Lab, options: &PeerOptions<'_>, arguments: &[&str]) -> std::process::Command {
+fn openssl_command(lab: &Lab, options: &PeerOptions<'_>, arguments: &[&str]) -> Command {
     let mut command = lab.command(Host::Peer, "openssl");
+    if !options.extended_master_secret {
+        without_extended_master_secret(lab, &mut command);
+    }
     command.current_dir(lab.directory());
     command.args(["s_server", "-accept"]);
     command.arg(format!("{}:{}", bracketed(options.address), options.port));
@@ -156,11 +222,22 @@ fn openssl_command(lab: &Lab, options: &PeerOptions<'_>, arguments: &[&str]) -> 
     if let Some(groups) = options.groups {
         command.args(["-groups", groups]);
     }
-    if options.tls12_only {
-        command.arg("-tls1_2");
+    command.args(options.version.map(Version::openssl_option));
+    if let Some(anchor) = options.clients {
+        command.args(["-Verify", "3", "-verify_return_error", "-verifyCAfile"]).arg(anchor);
     }
     command.args(arguments);
     command
+}
+
+/// OpenSSL has no option for it: its configuration does.
+pub(super) fn without_extended_master_secret(lab: &Lab, command: &mut Command) {
+    const CONFIGURATION: &str = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = system\n\
+                                 [system]\nOptions = -ExtendedMasterSecret\n";
+    let file = lab.directory().join("old-openssl.cnf");
+    // Without the file OpenSSL goes on as ever, and the test that wants this fails.
+    let _ = fs::write(&file, CONFIGURATION);
+    command.env("OPENSSL_CONF", file);
 }
 
 /// `gnutls-serv`, as a web server with a status page or, with `--echo`, as an echo. Listens on every address.
@@ -173,14 +250,18 @@ pub struct GnuTls {
 impl GnuTls {
     /// Starts `gnutls-serv` with further arguments, `--http` or `--echo` among them.
     pub fn start(lab: &Lab, options: &PeerOptions<'_>, arguments: &[&str]) -> Result<Self> {
-        let version = if options.tls12_only { "TLS1.2" } else { "TLS1.3" };
         let groups = options.groups.map(|group| format!(":-GROUP-ALL:+GROUP-{group}"));
+        let version = options.version.map(|version| format!(":-VERS-ALL:+VERS-{}", version.gnutls_name()));
+        let old = if options.extended_master_secret { "" } else { ":%NO_SESSION_HASH" };
         let mut command = lab.command(Host::Peer, "gnutls-serv");
         command.arg(format!("--port={}", options.port));
         command.arg("--x509certfile").arg(&options.leaf.chain_file);
         command.arg("--x509keyfile").arg(&options.leaf.key_file);
         command.arg("--priority");
-        command.arg(format!("NORMAL:-VERS-ALL:+VERS-{version}{}", groups.unwrap_or_default()));
+        command.arg(format!("NORMAL{}{}{old}", version.unwrap_or_default(), groups.unwrap_or_default()));
+        if let Some(anchor) = options.clients {
+            command.args(["--require-client-cert", "--verify-client-cert", "--x509cafile"]).arg(anchor);
+        }
         command.args(arguments);
         let process = lab.spawn(&format!("gnutls-{}", options.port), command)?;
         lab.wait_for_tcp(Host::Peer, options.port, PATIENCE)
@@ -206,8 +287,11 @@ impl PythonTls {
         command.arg("--port").arg(options.port.to_string());
         command.arg("--chain").arg(&options.leaf.chain_file);
         command.arg("--key").arg(&options.leaf.key_file);
-        if options.tls12_only {
-            command.arg("--tls12-only");
+        if let Some(version) = options.version {
+            command.args(["--version", version.openssl_name()]);
+        }
+        if let Some(anchor) = options.clients {
+            command.arg("--clients").arg(anchor);
         }
         if let Some(groups) = options.groups {
             command.args(["--group", groups]);

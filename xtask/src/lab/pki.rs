@@ -1,11 +1,12 @@
-//! A fresh certificate authority with an intermediate, and server certificates good and bad.
+//! A fresh certificate authority with an intermediate, certificates good and bad, and revocation lists.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
@@ -15,11 +16,12 @@ use time::{Duration, OffsetDateTime};
 pub struct Pki {
     directory: PathBuf,
     anchor_file: PathBuf,
+    root: Authority,
     intermediate: Authority,
     stranger: Authority,
 }
 
-/// A server's certificate chain and key, as PEM files.
+/// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     /// The leaf, then the intermediate.
@@ -32,9 +34,10 @@ pub struct Leaf {
     pub key_file: PathBuf,
     /// SHA-256 of the public key (SubjectPublicKeyInfo) in hex, as a `pins` entry takes it after `sha256:`.
     pub pin: String,
+    serial: SerialNumber,
 }
 
-/// What to put into a server certificate.
+/// What to put into a certificate.
 #[derive(Clone, Debug)]
 pub struct LeafOptions<'a> {
     /// DNS names and IP addresses.
@@ -45,9 +48,22 @@ pub struct LeafOptions<'a> {
     pub validity: Validity,
     /// Who signs it.
     pub issuer: Issuer,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
-/// The kind of a server's key.
+/// What a certificate is for (extended key usage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// TLS servers.
+    Server,
+    /// TLS clients.
+    Client,
+    /// Both.
+    Both,
+}
+
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// 2048 bits.
@@ -95,6 +111,7 @@ impl Pki {
         std::fs::write(&anchor_file, &root.pem)?;
         Ok(Self {
             intermediate: Authority::under(&root, "Lab intermediate")?,
+            root,
             stranger: Authority::root("Stranger's root")?,
             directory,
             anchor_file,
@@ -104,6 +121,17 @@ impl Pki {
     /// The root's certificate: the trust anchor of everything current.
     pub fn anchor_file(&self) -> &Path {
         &self.anchor_file
+    }
+
+    /// Writes the current revocation lists of root and intermediate into one file, in one step, and names it. The
+    /// intermediate's revokes these leaves.
+    pub fn revocation_lists(&self, revoked: &[&Leaf], validity: Validity) -> Result<PathBuf> {
+        let file = self.directory.join("revoked.pem");
+        let lists = [self.root.revocation_list(&[], validity)?, self.intermediate.revocation_list(revoked, validity)?];
+        let new = self.directory.join("revoked.new");
+        std::fs::write(&new, lists.concat())?;
+        std::fs::rename(&new, &file)?;
+        Ok(file)
     }
 
     /// A good certificate for `name` with a P-256 key.
@@ -118,8 +146,12 @@ impl Pki {
             Issuer::Stranger => &self.stranger,
         };
         let key = options.key.generate()?;
-        let certificate = leaf_params(options)?.signed_by(&key, &authority.issuer)?;
-        let pin = hex(&Sha256::digest(key.subject_public_key_info()));
+        let digest = Sha256::digest(key.subject_public_key_info());
+        // Positive, and shorter than the 20 bytes that are allowed.
+        let serial: Vec<u8> = [&[1][..], digest.get(..15).unwrap_or_default()].concat();
+        let serial = SerialNumber::from(serial);
+        let certificate = leaf_params(options, serial.clone())?.signed_by(&key, &authority.issuer)?;
+        let pin = hex(&digest);
         let file = |suffix: &str, text: &str| -> Result<PathBuf> {
             let path = self.directory.join(format!("{pin:.16}-{suffix}.pem"));
             std::fs::write(&path, text)?;
@@ -131,14 +163,26 @@ impl Pki {
             issuer_file: file("issuer", &authority.pem)?,
             key_file: file("key", &key.serialize_pem())?,
             pin,
+            serial,
         })
     }
 }
 
 impl<'a> LeafOptions<'a> {
-    /// Current, P-256, by the intermediate.
+    /// A server's: current, P-256, by the intermediate.
     pub fn new(names: &'a [&'a str]) -> Self {
-        Self { names, key: KeyKind::EcdsaP256, validity: Validity::Current, issuer: Issuer::Intermediate }
+        Self {
+            names,
+            key: KeyKind::EcdsaP256,
+            validity: Validity::Current,
+            issuer: Issuer::Intermediate,
+            purpose: Purpose::Server,
+        }
+    }
+
+    /// A client's, else the same.
+    pub fn client(names: &'a [&'a str]) -> Self {
+        Self { purpose: Purpose::Client, ..Self::new(names) }
     }
 }
 
@@ -177,6 +221,25 @@ impl Authority {
         let pem = params.signed_by(&key, &root.issuer)?.pem();
         Ok(Self { issuer: rcgen::Issuer::new(params, key), pem })
     }
+
+    fn revocation_list(&self, revoked: &[&Leaf], validity: Validity) -> Result<String> {
+        let (this_update, next_update) = validity.period();
+        let entry = |leaf: &&Leaf| RevokedCertParams {
+            serial_number: leaf.serial.clone(),
+            revocation_time: this_update,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
+    }
 }
 
 impl std::fmt::Debug for Authority {
@@ -194,14 +257,19 @@ fn authority_params(name: &str, constraints: BasicConstraints) -> Result<Certifi
     Ok(params)
 }
 
-fn leaf_params(options: &LeafOptions<'_>) -> Result<CertificateParams> {
+fn leaf_params(options: &LeafOptions<'_>, serial: SerialNumber) -> Result<CertificateParams> {
     let names: Vec<String> = options.names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names)?;
     let common_name = options.names.first().copied().unwrap_or("nobody");
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.extended_key_usages = match options.purpose {
+        Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        Purpose::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+    };
+    params.serial_number = Some(serial);
     (params.not_before, params.not_after) = options.validity.period();
     Ok(params)
 }

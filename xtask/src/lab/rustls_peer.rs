@@ -28,7 +28,7 @@ pub struct RustlsOptions {
     pub key_update_every: Option<usize>,
     /// ALPN protocols it accepts; empty for none.
     pub alpn: Vec<Vec<u8>>,
-    /// Cipher suites it accepts, by code point; empty for all of rustls's TLS 1.3 suites.
+    /// Cipher suites it accepts, by code point; empty for all that rustls has, of TLS 1.3 and 1.2.
     pub cipher_suites: Vec<u16>,
 }
 
@@ -110,7 +110,7 @@ fn server_config(leaf: &Leaf, options: &RustlsOptions) -> Result<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(&leaf.chain_file)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(&leaf.key_file)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(rustls::ALL_VERSIONS)?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols.clone_from(&options.alpn);

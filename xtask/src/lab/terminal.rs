@@ -1,6 +1,7 @@
-//! The terminal's agent: `keyferry-terminal connect`, a pipe to the peer.
+//! The terminal's agent: `keyferry-terminal connect`, a pipe to the peer, and `listen`, a TLS server.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout};
 use std::time::Duration;
@@ -69,12 +70,28 @@ impl Agent {
 
     /// Connects to `HOST:PORT`. Returns at once; a refusal shows in the process's log and exit code.
     pub fn connect(&self, lab: &Lab, target: &str) -> Result<Pipe> {
+        self.connect_with(lab, target, &[])
+    }
+
+    /// The same with further arguments of `keyferry-terminal connect`.
+    pub fn connect_with(&self, lab: &Lab, target: &str, arguments: &[&str]) -> Result<Pipe> {
+        self.pipe(lab, &[&["connect", target], arguments].concat())
+    }
+
+    /// Listens on a port, with further arguments of `keyferry-terminal listen`; the first peer has the pipe.
+    pub fn listen(&self, lab: &Lab, port: u16, arguments: &[&str]) -> Result<Pipe> {
+        let mut pipe = self.pipe(lab, &[&["listen", &port.to_string()], arguments].concat())?;
+        pipe.process.wait_for_log("listening at", Duration::from_secs(5))?;
+        Ok(pipe)
+    }
+
+    /// Listens on a port and joins every peer with a plain service of the terminal's own host.
+    pub fn serve(&self, lab: &Lab, port: u16, service: SocketAddr, arguments: &[&str]) -> Result<Process> {
         let mut command = self.command(lab);
-        command.args(["connect", target]);
-        let mut process = lab.spawn_piped(&format!("agent-{}", self.id), command)?;
-        let input = process.take_stdin();
-        let output = process.take_stdout().context("the agent has no output")?;
-        Ok(Pipe { process, input, output })
+        command.args(["listen", &port.to_string(), "--forward", &service.to_string()]).args(arguments);
+        let mut process = lab.spawn(&format!("agent-{}", self.id), command)?;
+        process.wait_for_log("listening at", Duration::from_secs(5))?;
+        Ok(process)
     }
 
     /// Fetches a path from a web server over a connection of its own.
@@ -106,6 +123,15 @@ impl Agent {
     /// Runs another command of the agent, for example `status`.
     pub fn run(&self, lab: &Lab, arguments: &[&str]) -> Result<String> {
         finish(self.command(lab).args(arguments))
+    }
+
+    fn pipe(&self, lab: &Lab, arguments: &[&str]) -> Result<Pipe> {
+        let mut command = self.command(lab);
+        command.args(arguments);
+        let mut process = lab.spawn_piped(&format!("agent-{}", self.id), command)?;
+        let input = process.take_stdin();
+        let output = process.take_stdout().context("the agent has no output")?;
+        Ok(Pipe { process, input, output })
     }
 
     fn command(&self, lab: &Lab) -> std::process::Command {

@@ -69,7 +69,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "peers",
-        purpose: "unmodified TLS servers in network namespaces",
+        purpose: "unmodified TLS servers and clients in network namespaces",
         packages: peer_packages,
         has_tests: true,
         run: real_peers,
@@ -106,8 +106,9 @@ fn peer_packages() -> Vec<Package> {
         package("iproute2", "network namespaces and the links between them"),
         package("nftables", "the gateway's rules, loss, masquerading"),
         package("nginx-light", "a peer"),
-        package("openssl", "a peer (s_server); RSA and Ed25519 keys"),
-        package("gnutls-bin", "a peer (gnutls-serv)"),
+        package("openssl", "a peer (s_server, s_client); RSA and Ed25519 keys"),
+        package("gnutls-bin", "a peer (gnutls-serv, gnutls-cli)"),
+        package("curl", "a peer"),
         package("python3", "a peer (ssl)"),
         package("tcpdump", "records what passes the terminal's link"),
     ];

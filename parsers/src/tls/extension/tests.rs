@@ -81,6 +81,35 @@ fn a_client_may_offer_no_public_value() {
     survives(Within::ClientHello, Extension::KeyShareOffer(vec![]));
 }
 
+#[test]
+fn flags_of_tls_1_2_have_no_content() {
+    for within in [Within::ClientHello, Within::ServerHello] {
+        survives(within, Extension::ExtendedMasterSecret);
+        let bytes = block(&[Extension::Other { extension_type: ExtensionType::EXTENDED_MASTER_SECRET, data: &[0] }]);
+        let refused = ParseError { place: "extended_master_secret", fault: Fault::Leftover };
+        assert_eq!(parse(within, &bytes), Err(refused));
+    }
+    survives(Within::ServerHello, Extension::StatusRequestAcknowledged);
+    survives(Within::ServerHello, Extension::ServerNameAcknowledged);
+    let bytes = block(&[Extension::Other { extension_type: ExtensionType::STATUS_REQUEST, data: &[0] }]);
+    assert!(parse(Within::ServerHello, &bytes).is_err());
+}
+
+#[test]
+fn malformed_extensions_of_tls_1_2_are_refused() {
+    assert_eq!(fault(ExtensionType::EC_POINT_FORMATS, &[0]), ("ec_point_formats", Fault::TooShort));
+    assert_eq!(fault(ExtensionType::EC_POINT_FORMATS, &[1, 0, 0]), ("ec_point_formats", Fault::Leftover));
+    assert_eq!(fault(ExtensionType::RENEGOTIATION_INFO, &[]), ("renegotiation_info", Fault::Truncated));
+    assert_eq!(fault(ExtensionType::RENEGOTIATION_INFO, &[0, 0]), ("renegotiation_info", Fault::Leftover));
+    assert_eq!(
+        fault(ExtensionType::STATUS_REQUEST, &[1, 0, 0, 0]),
+        ("status_request.request_extensions", Fault::Truncated)
+    );
+    assert_eq!(fault(ExtensionType::STATUS_REQUEST, &[1, 0, 0, 0, 0, 0]), ("status_request", Fault::Leftover));
+    // A form that nobody defined is kept as it is.
+    survives(Within::ClientHello, Extension::Other { extension_type: ExtensionType::STATUS_REQUEST, data: &[2, 0, 0] });
+}
+
 fn any_bytes(least: usize) -> impl Strategy<Value = Vec<u8>> {
     collection::vec(any::<u8>(), least..24)
 }
@@ -123,6 +152,18 @@ proptest! {
         survives(Within::HelloRetryRequest, Extension::Cookie(&bytes));
         let modes = bytes.iter().copied().map(PskKeyExchangeMode).collect();
         survives(Within::ClientHello, Extension::PskKeyExchangeModes(modes));
+    }
+
+    #[test]
+    fn any_extension_of_tls_1_2_survives(one in any_bytes(0), two in any_bytes(1)) {
+        let request = StatusRequest { responder_id_list: &one, request_extensions: &two };
+        survives(Within::ClientHello, Extension::StatusRequest(request));
+        for within in [Within::ClientHello, Within::ServerHello] {
+            survives(within, Extension::RenegotiationInfo(&one));
+            survives(within, Extension::SessionTicket(&one));
+            survives(within, Extension::EcPointFormats(two.iter().copied().map(EcPointFormat).collect()));
+        }
+        survives(Within::ServerHello, Extension::ApplicationLayerProtocolNegotiation(vec![&two]));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The session against records made by hand, by RFC 8448, and by an independent implementation (Python cryptography).
 
 use super::super::keys::TrafficKey;
-use super::super::record::write_record;
 use super::*;
+use crate::record::Protection;
 use crate::samples::{self, hex};
 use alloc::vec;
+use keyferry_parsers::messages::Role;
+use keyferry_parsers::tls::CipherSuite;
 use proptest::prelude::*;
 
 const START: Instant = Instant::from_micros(0);
@@ -17,7 +19,7 @@ struct Peer {
 
 impl Peer {
     fn record(&mut self, kind: u8, content: &[u8]) -> &mut Self {
-        write_record(&mut self.tx, ContentType(kind), content, &mut self.stream).unwrap();
+        self.tx.seal(ContentType(kind), content, &mut self.stream).unwrap();
         self
     }
 
@@ -60,6 +62,7 @@ fn read(session: &mut Session, mut stream: &[u8]) -> (Vec<u8>, bool, Option<Faul
     loop {
         match session.open(START, &mut stream) {
             Ok(Some(Event::Data(bytes))) => data.extend_from_slice(bytes),
+            Ok(Some(Event::Ticket(_))) => {}
             Ok(Some(Event::Closed)) => return (data, true, None),
             Ok(None) => return (data, false, None),
             Err(fault) => return (data, false, Some(fault)),
@@ -83,7 +86,7 @@ fn assert_dies(session: &mut Session, stream: &[u8], expected: Fault) {
     assert_eq!(session.open(START, &mut &b""[..]), Err(expected));
     assert_eq!(session.seal(START, b"x", &mut Vec::new()), Err(expected));
     assert_eq!(session.key_update(START, &mut Vec::new()), Err(expected));
-    assert!(matches!(session.life, Life::Over(_)), "the keys are gone");
+    assert!(session.connection.is_over(), "the keys are gone");
 }
 
 mod rfc_8448 {
@@ -205,6 +208,28 @@ fn key_update_of_the_peer_is_followed_and_answered_once() {
     assert_eq!(read(&mut mirror(0x1302), &sent), (b"new key".to_vec(), false, None));
 }
 
+/// A peer that asks again and again gets no second update while nothing was sent under the first: its own limit on
+/// updates without data would end the session.
+#[test]
+fn a_peer_that_asks_again_is_answered_once_until_there_is_data() {
+    let (mut session, mut peer) = pair(0x1301);
+    let mut answers = Vec::new();
+    for asked in 0..10 {
+        peer.key_update(1);
+        let stream = core::mem::take(&mut peer.stream);
+        assert_eq!(read(&mut session, &stream).2, None, "{asked}");
+        answers.push(drained(&mut session).len());
+    }
+    // A header, a message of five bytes, its type and a tag.
+    assert_eq!((answers[0], answers.iter().sum::<usize>()), (27, 27));
+    let mut out = Vec::new();
+    session.seal(START, b"data", &mut out).unwrap();
+    peer.key_update(1);
+    let stream = core::mem::take(&mut peer.stream);
+    assert_eq!(read(&mut session, &stream).2, None);
+    assert_eq!(drained(&mut session).len(), 27, "there was data since");
+}
+
 #[test]
 fn key_updates_on_a_silent_session_are_followed() {
     let mut long = handover(0x1301);
@@ -243,6 +268,99 @@ fn tickets_are_skipped_whole_split_and_together() {
     assert_eq!(read(&mut session, &peer.stream), (b"ok".to_vec(), false, None));
 }
 
+mod resumable {
+    use super::*;
+
+    fn resumable() -> (Session, Peer) {
+        let mut handover = handover(0x1301);
+        handover.resumable = true;
+        (Session::new(handover, START).unwrap(), pair(0x1301).1)
+    }
+
+    fn tickets(session: &mut Session, mut stream: &[u8]) -> Vec<Vec<u8>> {
+        let mut tickets = Vec::new();
+        while let Some(event) = session.open(START, &mut stream).unwrap() {
+            if let Event::Ticket(ticket) = event {
+                tickets.push(ticket);
+            }
+        }
+        tickets
+    }
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        [&[4, 0][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn tickets_come_out_whole_split_and_together() {
+        let (mut session, mut peer) = resumable();
+        let long = message(&[9; 200]);
+        peer.record(22, &[message(b"one"), message(b"two")].concat()).data(b"x");
+        long.chunks(50).for_each(|part| _ = peer.record(22, part));
+        peer.record(22, &[message(b"last"), vec![24, 0, 0, 1, 0]].concat());
+        peer.tx.update().unwrap();
+        peer.data(b"y");
+        let expected = [b"one".to_vec(), b"two".to_vec(), vec![9; 200], b"last".to_vec()];
+        assert_eq!(tickets(&mut session, &peer.stream), expected);
+    }
+
+    #[test]
+    fn tickets_of_a_session_that_cannot_be_resumed_do_not() {
+        let (mut session, mut peer) = pair(0x1301);
+        peer.record(22, &message(b"one"));
+        assert_eq!(tickets(&mut session, &peer.stream), [b""; 0]);
+    }
+
+    #[test]
+    fn no_more_tickets_than_anybody_needs_are_kept() {
+        let (mut session, mut peer) = resumable();
+        peer.record(22, &message(b"t").repeat(6)).record(22, &message(&[1; 5000])).record(22, &message(&[2; 4096]));
+        let kept = tickets(&mut session, &peer.stream);
+        assert_eq!(kept.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 1, 4096]);
+    }
+
+    #[test]
+    fn the_thirty_second_update_is_the_end() {
+        let (mut session, mut peer) = resumable();
+        let mut sent = Vec::new();
+        (0..31).for_each(|_| session.key_update(START, &mut sent).unwrap());
+        assert_eq!(session.key_update(START, &mut sent), Err(Fault::KeyExhausted));
+        session.drain(&mut sent);
+        assert_eq!(read_slowly(&mut mirror(0x1301), &sent), (vec![], true, None), "close_notify instead");
+
+        (0..31).for_each(|_| _ = peer.key_update(0));
+        peer.data(b"y");
+        let (mut session, _) = resumable();
+        assert_eq!(read_slowly(&mut session, &peer.stream), (b"y".to_vec(), false, None));
+        peer.stream.clear();
+        assert_dies_of_use(&mut session, peer.key_update(0));
+    }
+
+    fn assert_dies_of_use(session: &mut Session, peer: &Peer) {
+        assert_eq!(read(session, &peer.stream).2, Some(Fault::KeyExhausted));
+        assert_eq!(read(&mut mirror(0x1301), &drained(session)), (vec![], true, None));
+    }
+
+    /// As `read`, slowly enough that thirty updates are no flood.
+    fn read_slowly(session: &mut Session, stream: &[u8]) -> (Vec<u8>, bool, Option<Fault>) {
+        let (mut data, mut now) = (Vec::new(), 0);
+        for part in stream.chunks(27) {
+            now += 1_000_000;
+            let mut part = part;
+            loop {
+                match session.open(Instant::from_micros(now), &mut part) {
+                    Ok(Some(Event::Data(bytes))) => data.extend_from_slice(bytes),
+                    Ok(Some(Event::Ticket(_))) => {}
+                    Ok(Some(Event::Closed)) => return (data, true, None),
+                    Ok(None) => break,
+                    Err(fault) => return (data, false, Some(fault)),
+                }
+            }
+        }
+        (data, false, None)
+    }
+}
+
 #[test]
 fn half_close_lets_the_other_direction_live() {
     let (mut session, mut peer) = pair(0x1301);
@@ -256,7 +374,7 @@ fn half_close_lets_the_other_direction_live() {
     session.close(&mut sent).unwrap();
     assert_eq!(read(&mut mirror(0x1301), &sent), (b"still here".to_vec(), true, None));
     assert_eq!(session.seal(START, b"x", &mut sent), Err(Fault::Closed));
-    assert!(matches!(session.life, Life::Over(Fault::Closed)), "keys erased once both sides have closed");
+    assert!(session.connection.is_over(), "keys erased once both sides have closed");
 }
 
 #[test]
@@ -384,6 +502,20 @@ mod refused {
     }
 
     #[test]
+    fn ticket_of_a_client() {
+        let ticket = [4, 0, 0, 2, 1, 1];
+        for resumable in [false, true] {
+            let (_, mut peer) = pair(0x1301);
+            let mut handover = handover(0x1301);
+            (handover.role, handover.resumable) = (Role::SERVER, resumable);
+            let mut session = Session::new(handover, START).unwrap();
+            peer.record(22, &ticket);
+            let fault = Fault::UnexpectedMessage("a NewSessionTicket from a client");
+            assert_dies(&mut session, &peer.stream, fault);
+        }
+    }
+
+    #[test]
     fn impossible_ticket() {
         let fault = Fault::DecodeError("a NewSessionTicket of impossible length");
         dies(|peer| _ = peer.record(22, &[4, 0xff, 0xff, 0xff]), fault);
@@ -439,7 +571,7 @@ mod refused {
         session.drain(&mut sent);
         assert_eq!(read(&mut mirror(0x1301), &sent), (b"in time".to_vec(), true, None), "the peer sees a close_notify");
         assert_eq!(session.seal(last, b"x", &mut Vec::new()), Err(Fault::SessionExpired), "no way back");
-        assert!(matches!(session.life, Life::Over(_)));
+        assert!(session.connection.is_over());
     }
 
     #[test]
@@ -518,13 +650,38 @@ mod limits {
     fn peer_is_asked_once_for_a_new_key() {
         let (mut session, _) = limited(4, 1 << 20);
         let (_, mut peer) = pair(0x1301);
-        (0..8).for_each(|_| _ = peer.data(b"x"));
-        assert_eq!(read(&mut session, &peer.stream).0.len(), 8);
+        (0..7).for_each(|_| _ = peer.data(b"x"));
+        assert_eq!(read(&mut session, &peer.stream), (b"x".repeat(7), false, None));
         let asked = drained(&mut session);
         assert_eq!(record_lengths(&asked), [5]);
         let mut other = mirror(0x1301);
         assert_eq!(read(&mut other, &asked).2, None);
         assert_eq!(record_lengths(&drained(&mut other)), [5], "the request is understood and answered");
+    }
+
+    #[test]
+    fn peer_that_does_not_listen_is_stopped() {
+        for (records, bytes, length) in [(4, 1 << 20, 1), (1 << 20, 20_000, 5_000)] {
+            let (mut session, _) = limited(records, bytes);
+            let (_, mut peer) = pair(0x1301);
+            (0..10).for_each(|_| _ = peer.data(&vec![1; length]));
+            let (data, closed, fault) = read(&mut session, &peer.stream);
+            assert_eq!((data.len(), closed, fault), (8 * length, false, Some(Fault::KeyExhausted)), "{length}");
+            let said = drained(&mut session);
+            assert_eq!(record_lengths(&said), [5, 2], "a request, and close_notify");
+            assert!(session.connection.is_over());
+        }
+    }
+
+    #[test]
+    fn peer_that_listens_goes_on() {
+        let (mut session, _) = limited(4, 1 << 20);
+        let (_, mut peer) = pair(0x1301);
+        for _ in 0..5 {
+            (0..7).for_each(|_| _ = peer.data(b"x"));
+            peer.key_update(0);
+        }
+        assert_eq!(read(&mut session, &peer.stream), (b"x".repeat(35), false, None));
     }
 }
 

@@ -1,0 +1,143 @@
+//! Takes a finished handshake apart: its keys for the terminal, or nothing where anything about them is unclear.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyferry_parsers::messages::{ProofMethod, ProvedPeer, Role};
+use keyferry_parsers::tls::{CipherSuite, NamedGroup, ProtocolVersion};
+use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, HandshakeKind};
+use subtle::ConstantTimeEq;
+
+use super::capture::Capture;
+use super::session::Peer;
+use super::tickets::Taker;
+use super::wire::Wire;
+use crate::crypto::{self, Secret};
+use crate::error::{Error, Reason};
+use crate::tls::profile::Pin;
+use crate::tls::{Established, TicketTaker};
+
+/// Takes the session apart.
+///
+/// # Errors
+/// `INTERNAL` where anything about its keys is not as expected.
+pub(super) fn export(wire: Wire, capture: &Arc<Capture>, peer: &Peer) -> Result<Established, Error> {
+    let role = if wire.is_client() { Role::CLIENT } else { Role::SERVER };
+    let suite = wire.negotiated_cipher_suite().map(|suite| CipherSuite(suite.suite().into()));
+    let suite = suite.ok_or_else(ambiguous)?;
+    let version = wire.protocol_version().map(|version| ProtocolVersion(version.into())).ok_or_else(ambiguous)?;
+    let group = wire.negotiated_key_exchange_group().ok_or_else(ambiguous)?;
+    let group = NamedGroup(group.name().into());
+    let certificates = wire.peer_certificates().unwrap_or_default();
+    let certificates: Vec<Vec<u8>> = certificates.iter().map(|certificate| certificate.to_vec()).collect();
+    let alpn =
+        wire.alpn_protocol().map(|name| String::from_utf8(name.to_vec())).transpose().map_err(|_| ambiguous())?;
+    let server_name = wire.server_name().map(str::to_owned);
+    let kind = wire.handshake_kind();
+
+    let (extracted, rest) = wire.extract().map_err(|_| ambiguous())?;
+    let secrets = match version {
+        ProtocolVersion::TLS_1_3 => traffic_secrets(suite, capture.take_traffic_secrets(role), &extracted),
+        ProtocolVersion::TLS_1_2 => keys_and_ivs(suite, &extracted),
+        _ => None,
+    };
+    let (tx_secret, rx_secret) = secrets.ok_or_else(ambiguous)?;
+    let ticket_taker = match (rest, peer) {
+        (Some(rest), Peer::Server { verifier, purse: Some(purse), .. }) if version == ProtocolVersion::TLS_1_3 => {
+            purse.proved_by(&certificates, verifier.crls_until());
+            let taker = Taker::new(rest, capture.clone(), purse.clone()).map_err(|_| ambiguous())?;
+            Some(Box::new(taker) as Box<dyn TicketTaker>)
+        }
+        _ => None,
+    };
+    Ok(Established {
+        role,
+        version,
+        suite,
+        tx_secret,
+        rx_secret,
+        tx_sequence: extracted.tx.0,
+        rx_sequence: extracted.rx.0,
+        alpn,
+        server_name,
+        group,
+        peer: proved_peer(peer, &certificates).ok_or_else(ambiguous)?,
+        hello_retried: kind == Some(HandshakeKind::FullWithHelloRetryRequest),
+        resumed: kind == Some(HandshakeKind::Resumed),
+        client_certificate_requested: capture.stayed_anonymous.load(Ordering::Relaxed),
+        certificates,
+        ticket_taker,
+    })
+}
+
+pub(super) fn ambiguous() -> Error {
+    Error::new(Reason::INTERNAL, "the keys of a finished handshake are not the ones expected; none was handed over")
+}
+
+/// By what the verifier, which has said yes, was convinced.
+fn proved_peer(peer: &Peer, certificates: &[Vec<u8>]) -> Option<ProvedPeer> {
+    let leaf = certificates.first();
+    let pin = || leaf.and_then(|leaf| Pin::of_certificate(leaf)).map(|pin| pin.to_string());
+    let (method, identity) = match peer {
+        Peer::Server { verifier, name, .. } if verifier.proves_name() && leaf.is_some() => {
+            (ProofMethod::CA_VERIFIED_NAME, name.to_string())
+        }
+        Peer::Server { .. } => (ProofMethod::PINNED_KEY, pin()?),
+        Peer::Client { verifier: Some(verifier), .. } if verifier.proves_name() => {
+            (ProofMethod::CA_VERIFIED_NAME, verifier.name_of(leaf?))
+        }
+        Peer::Client { verifier: Some(_), .. } => (ProofMethod::PINNED_KEY, pin()?),
+        Peer::Client { verifier: None, address } => (ProofMethod::ANONYMOUS, address.to_string()),
+    };
+    Some(ProvedPeer { method, identity })
+}
+
+/// TLS 1.3: the secrets, if they are behind the keys that rustls would use next, from record 0 on.
+fn traffic_secrets(
+    suite: CipherSuite,
+    secrets: Option<(Secret, Secret)>,
+    extracted: &ExtractedSecrets,
+) -> Option<(Secret, Secret)> {
+    let one = |secret: &Secret, (sequence, keys): &(u64, ConnectionTrafficSecrets)| {
+        let (key, iv) = key_and_iv(suite, keys)?;
+        let derived = crypto::record_key(suite, secret)?;
+        let same = derived.key.as_bytes().ct_eq(key) & derived.iv.as_bytes().ct_eq(iv);
+        Some(*sequence == 0 && bool::from(same))
+    };
+    secrets.filter(|(tx_secret, rx_secret)| {
+        one(tx_secret, &extracted.tx) == Some(true) && one(rx_secret, &extracted.rx) == Some(true)
+    })
+}
+
+/// TLS 1.2: what protected Finished, record 0, and goes on with record 1.
+fn keys_and_ivs(suite: CipherSuite, extracted: &ExtractedSecrets) -> Option<(Secret, Secret)> {
+    let aead = suite.tls13_equivalent()?;
+    let length = suite.secret_length(ProtocolVersion::TLS_1_2)?;
+    let one = |(sequence, keys): &(u64, ConnectionTrafficSecrets)| {
+        let (key, iv) = key_and_iv(aead, keys)?;
+        let mut secret = Secret::zeroed(length);
+        let (to_key, to_iv) = secret.as_mut_bytes().split_at_mut_checked(key.len())?;
+        if *sequence != 1 || to_iv.len() != iv.len() {
+            return None;
+        }
+        to_key.copy_from_slice(key);
+        to_iv.copy_from_slice(iv);
+        Some(secret)
+    };
+    Some((one(&extracted.tx)?, one(&extracted.rx)?))
+}
+
+/// The extracted key and IV, if they are for the AEAD of this TLS 1.3 suite.
+fn key_and_iv(aead: CipherSuite, keys: &ConnectionTrafficSecrets) -> Option<(&[u8], &[u8])> {
+    match (aead, keys) {
+        (CipherSuite::TLS_AES_128_GCM_SHA256, ConnectionTrafficSecrets::Aes128Gcm { key, iv })
+        | (CipherSuite::TLS_AES_256_GCM_SHA384, ConnectionTrafficSecrets::Aes256Gcm { key, iv })
+        | (CipherSuite::TLS_CHACHA20_POLY1305_SHA256, ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) => {
+            Some((key.as_ref(), iv.as_ref()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
