@@ -97,8 +97,8 @@ impl Credential {
     }
 
     /// The algorithms that its key can sign with, best first. `rsa_pkcs1_*` are for TLS 1.2 alone.
-    pub fn schemes(&self) -> Vec<SignatureScheme> {
-        self.key.schemes().to_vec()
+    pub fn schemes(&self) -> &'static [SignatureScheme] {
+        self.key.schemes()
     }
 
     /// The DNS names (as in the certificate, perhaps with `*.`) and IP addresses of the subjectAltName, as text.

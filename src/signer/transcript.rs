@@ -28,7 +28,7 @@ pub(super) fn to_be_signed(
     if request.transcript.len() > LONGEST {
         return Err(refused(format!("the transcript has more than {LONGEST} bytes")));
     }
-    if !credential.kind().schemes().contains(&request.scheme) {
+    if !credential.schemes().contains(&request.scheme) {
         let (scheme, kind) = (request.scheme, credential.key_kind());
         return Err(refused(format!("{scheme} is not a signature that a key of {kind} makes")));
     }

@@ -175,7 +175,7 @@ impl Scenario {
 pub fn all(world: &World) -> Vec<Scenario> {
     let mut all = Vec::new();
     for credential in [&world.p256, &world.p384, &world.ed25519, &world.rsa] {
-        for scheme in credential.schemes() {
+        for &scheme in credential.schemes() {
             for purpose in [Purpose::Tls13Server, Purpose::Tls13Client, Purpose::Tls12Server, Purpose::Tls12Client] {
                 all.extend(with(credential, scheme, purpose));
             }

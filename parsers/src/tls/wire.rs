@@ -139,12 +139,16 @@ fn vector<'a>(
     }
 }
 
+/// Room for the items of a list before it has to grow: the extensions of a usual hello.
+const USUAL_ITEMS: usize = 16;
+
 /// Items one after the other to the end of `input`. Every item takes at least one byte.
 pub(super) fn list<'a, T>(
     mut input: &'a [u8],
     mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
 ) -> Result<Vec<T>, nom::Err<Trouble>> {
-    let mut items = Vec::new();
+    // Most lists are short, and grow no more than this.
+    let mut items = Vec::with_capacity(input.len().min(USUAL_ITEMS));
     while !input.is_empty() {
         let (rest, value) = item(input)?;
         items.push(value);

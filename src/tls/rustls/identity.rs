@@ -131,7 +131,7 @@ pub(super) fn fits(credential: &Credential, offered: &[RustlsScheme]) -> bool {
 }
 
 fn choose(credential: &Credential, offered: &[RustlsScheme]) -> Option<SignatureScheme> {
-    credential.schemes().into_iter().find(|scheme| offered.contains(&RustlsScheme::from(scheme.0)))
+    credential.schemes().iter().copied().find(|scheme| offered.contains(&RustlsScheme::from(scheme.0)))
 }
 
 /// Whether one of these names, in DER, issued a certificate of this credential's chain.

@@ -15,7 +15,7 @@ use super::algorithms::{Algorithms, Chosen, Configurations};
 use super::capture::Capture;
 use super::client::alpn;
 use super::client_verifier::ClientVerifier;
-use super::identity::{Prover, certified_key, fits};
+use super::identity::{Prover, certified_key};
 use super::refusal::{Scene, Who, refusal};
 use super::session::{Peer, Session};
 use super::wire::Wire;
@@ -193,16 +193,13 @@ impl ServerCertificates {
 impl ServerCertificates {
     /// Whether the client can verify what this credential signs, in the version that will be spoken.
     fn verifiable(&self, credential: &Credential, hello: &ClientHello<'_>) -> bool {
-        let schemes = hello.signature_schemes();
         // Not told in so many words, but who offers suites of TLS 1.3 speaks it.
         let mut shared =
             self.provider.cipher_suites.iter().filter(|suite| hello.cipher_suites().contains(&suite.suite()));
-        if shared.all(|suite| suite.tls13().is_none()) {
-            return fits(credential, schemes);
-        }
+        let is_tls13 = shared.any(|suite| suite.tls13().is_some());
+        let offered = |scheme: SignatureScheme| hello.signature_schemes().contains(&scheme.0.into());
         // RFC 8446 section 4.2.3: PKCS#1 v1.5 is for certificates there.
-        let schemes: Vec<_> = schemes.iter().copied().filter(|&scheme| !is_pkcs1(scheme)).collect();
-        fits(credential, &schemes)
+        credential.schemes().iter().any(|&scheme| offered(scheme) && !(is_tls13 && is_pkcs1(scheme)))
     }
 }
 
@@ -217,9 +214,9 @@ fn takes_curve(hello: &ClientHello<'_>, credential: &Credential) -> bool {
     hello.named_groups().is_none_or(|groups| groups.contains(&curve))
 }
 
-fn is_pkcs1(scheme: rustls::SignatureScheme) -> bool {
-    use rustls::SignatureScheme as S;
-    matches!(scheme, S::RSA_PKCS1_SHA1 | S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512)
+fn is_pkcs1(scheme: SignatureScheme) -> bool {
+    use SignatureScheme as S;
+    matches!(scheme, S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512)
 }
 
 /// Whether one of `names` is `wanted`, or stands for it with `*` as its leftmost label (RFC 9525 section 6.3).
