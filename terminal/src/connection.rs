@@ -172,20 +172,33 @@ impl<P: Protection> Connection<P> {
         self.keys()?.tx.seal(kind, content, out).ok_or(Fault::KeyExhausted)
     }
 
+    /// Has the session itself say something: it waits for [`Self::drain`].
+    pub(crate) fn say(&mut self, kind: ContentType, content: &[u8]) -> Result<(), Fault> {
+        match &mut self.life {
+            Life::Alive(keys) => keys.tx.seal(kind, content, &mut self.outgoing).ok_or(Fault::KeyExhausted),
+            Life::Over(fault) => Err(*fault),
+        }
+    }
+
+    /// Says close_notify, once, for [`Self::drain`].
+    pub(crate) fn say_close(&mut self) -> Result<(), Fault> {
+        if !self.sent_close {
+            self.say(ContentType::ALERT, &[WARNING, AlertDescription::CLOSE_NOTIFY.0])?;
+            self.sent_close = true;
+            self.end_if_closed();
+        }
+        Ok(())
+    }
+
     pub(crate) fn drain(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.outgoing);
     }
 
-    /// Says close_notify, once.
+    /// The same, appended to `out` with what waits before it.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if self.sent_close {
-            return Ok(());
-        }
+        let said = self.say_close();
         self.drain(out);
-        self.write(ContentType::ALERT, &[WARNING, AlertDescription::CLOSE_NOTIFY.0], out)?;
-        self.sent_close = true;
-        self.end_if_closed();
-        Ok(())
+        said
     }
 
     /// Before anything is sent: is the session alive, and our direction open?

@@ -147,7 +147,7 @@ impl Session {
         match self.connection.alert(range)? {
             (_, AlertDescription::CLOSE_NOTIFY) => {
                 // The peer reads no more: it is answered in kind at once (RFC 5246 section 7.2.1).
-                self.say_close()?;
+                self.connection.say_close()?;
                 self.connection.receive_close();
                 Ok(Record::Closed)
             }
@@ -155,13 +155,6 @@ impl Session {
             (FATAL, alert) => Err(Fault::PeerAlert(alert)),
             _ => Err(Fault::IllegalParameter("Alert.level")),
         }
-    }
-
-    fn say_close(&mut self) -> Result<(), Fault> {
-        let mut out = core::mem::take(&mut self.connection.outgoing);
-        let said = self.connection.close(&mut out);
-        self.connection.outgoing = out;
-        said
     }
 
     /// A warning, unless we have closed.
@@ -172,10 +165,7 @@ impl Session {
         if !self.connection.has_room(0) {
             return Err(Fault::KeyExhausted);
         }
-        let mut out = core::mem::take(&mut self.connection.outgoing);
-        let said = self.connection.write(ContentType::ALERT, &[WARNING, warning.0], &mut out);
-        self.connection.outgoing = out;
-        said
+        self.connection.say(ContentType::ALERT, &[WARNING, warning.0])
     }
 
     fn write_fragment(&mut self, fragment: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -109,8 +109,9 @@ impl Session {
     /// Changes our sending key now (RFC 8446 section 4.6.3).
     pub fn key_update(&mut self, now: Instant, out: &mut Vec<u8>) -> Result<(), Fault> {
         self.connection.check_open(now)?;
+        let said = self.say_key_update(false).map_err(|fault| self.connection.fail(fault));
         self.drain(out);
-        self.write_key_update(false, out).map_err(|fault| self.connection.fail(fault))
+        said
     }
 
     /// When the lifetime given by the gateway's policy is over.
@@ -171,7 +172,7 @@ impl Session {
             // One answer serves all requests until there is data under the new key (RFC 8446 section 4.6.3).
             if update.update_requested && !self.answered && !self.connection.has_sent_close() {
                 self.answered = true;
-                self.answer_update(false)?;
+                self.say_key_update(false)?;
             }
         }
         Ok(Record::Internal)
@@ -193,30 +194,24 @@ impl Session {
     fn ask_for_update(&mut self) -> Result<(), Fault> {
         if self.connection.is_peer_at(1) && !self.update_asked && !self.connection.has_sent_close() {
             self.update_asked = true;
-            self.answer_update(true)?;
+            self.say_key_update(true)?;
         }
         Ok(())
     }
 
-    fn answer_update(&mut self, ask: bool) -> Result<(), Fault> {
-        let mut out = core::mem::take(&mut self.connection.outgoing);
-        let done = self.write_key_update(ask, &mut out);
-        self.connection.outgoing = out;
-        done
-    }
-
     fn write_fragment(&mut self, fragment: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         if !self.connection.has_room(fragment.len()) {
-            self.write_key_update(false, out)?;
+            self.say_key_update(false)?;
+            self.drain(out);
         }
         self.answered = false;
         self.connection.write(ContentType::APPLICATION_DATA, fragment, out)
     }
 
-    fn write_key_update(&mut self, update_requested: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn say_key_update(&mut self, update_requested: bool) -> Result<(), Fault> {
         let resumable = self.resumable;
         may_update(&self.connection.keys()?.tx, resumable)?;
-        self.connection.write(ContentType::HANDSHAKE, &key_update_message(update_requested), out)?;
+        self.connection.say(ContentType::HANDSHAKE, &key_update_message(update_requested))?;
         next_secret(&mut self.connection.keys()?.tx, resumable)
     }
 }
