@@ -4,7 +4,7 @@
 
 mod loopback;
 
-use keyferry_terminal::agent::{Blame, ConnectOptions, ListenOptions, pipe};
+use keyferry_terminal::agent::{Blame, ConnectOptions, Incoming, ListenOptions, pipe};
 use keyferry_terminal::messages::{Reason, Role};
 use loopback::{Client, HANDSHAKE, Peer, World, sample};
 use std::time::Duration;
@@ -52,13 +52,16 @@ async fn a_peer_that_closes_early_is_named_and_hears_the_last_words() {
     let world = World::new(Peer::Echo).await;
     let agent = world.agent().await;
     let options = ListenOptions { assisted: true, ..ListenOptions::default() };
-    let listener = agent.listen(0, &options).await.unwrap();
+    let mut listener = agent.listen(0, &options).await.unwrap();
     let mut tcp = TcpStream::connect(listener.addresses()[0]).await.unwrap();
     tcp.write_all(b"half a hello").await.unwrap();
     tcp.shutdown().await.unwrap();
     let mut heard = Vec::new();
     tokio::time::timeout(Duration::from_secs(5), tcp.read_to_end(&mut heard)).await.unwrap().unwrap();
     assert_eq!(heard, b"alert");
+    let Incoming::Failed { client, error } = listener.incoming().await.unwrap() else { panic!("it was served") };
+    assert_eq!(client, tcp.local_addr().unwrap());
+    assert_eq!((error.blame, error.reason()), (Blame::Peer, Some(Reason::PEER_CLOSED)));
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn the_control_socket_listens_too() {
     for number in 1..=2 {
         let client = Client::connect(number, at).await;
         world.push(&client.keys);
-        assert!(control.accepted().await.unwrap().contains("which proved nothing"));
+        assert!(control.accepted(|_, _| ()).await.unwrap().contains("which proved nothing"));
         assert_eq!(client.exchange(b"quiet").await, (b"QUIET".to_vec(), true));
     }
 
@@ -176,7 +176,7 @@ async fn the_control_socket_listens_too() {
     let at = control.listen(0, &ListenOptions::default(), None).await.unwrap()[0];
     let client = Client::connect(3, at).await;
     world.push(&client.keys);
-    control.accepted().await.unwrap();
+    control.accepted(|_, _| ()).await.unwrap();
     let peer = tokio::spawn(client.exchange(b"to standard output"));
     let mut received = Vec::new();
     control.pipe(&b"from standard input"[..], &mut received).await.unwrap();

@@ -7,7 +7,7 @@
 
 use super::error::{AgentError, Blame};
 use super::handle::{Agent, Status};
-use super::listener::AgentListener;
+use super::listener::{AgentListener, Incoming};
 use super::options::{ConnectOptions, ListenOptions};
 use super::pipe::{CHUNK, PAUSE, both_ways, forward, local};
 use super::stream::AgentStream;
@@ -49,6 +49,7 @@ enum Reply {
     Connected { peer: String },
     Listening { addresses: Vec<SocketAddr> },
     Accepted { peer: String },
+    Failed { client: SocketAddr, error: AgentError },
     Status(Status),
     Error(AgentError),
 }
@@ -125,14 +126,15 @@ async fn serve_peers(
     mut to: OwnedWriteHalf,
 ) -> io::Result<()> {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let incoming = tokio::select! {
+            incoming = listener.incoming() => incoming,
             // Before the first peer is there a client has nothing to say but goodbye.
             _ = from.fill_buf() => return Ok(()),
         };
-        match accepted {
+        match incoming {
             Err(error) => return write_line(&mut to, &Reply::Error(error)).await,
-            Ok(stream) => {
+            Ok(Incoming::Failed { client, error }) => write_line(&mut to, &Reply::Failed { client, error }).await?,
+            Ok(Incoming::Stream(stream)) => {
                 write_line(&mut to, &Reply::Accepted { peer: stream.describe() }).await?;
                 match &forward {
                     Some(service) => drop(tokio::spawn(forward_to(service.clone(), stream))),
@@ -216,9 +218,16 @@ impl ControlClient {
         }
     }
 
-    /// Waits for the next peer, and says who it is. Without `forward` there is one, for [`Self::pipe`].
-    pub async fn accepted(&mut self) -> Result<String, AgentError> {
-        match read_line(&mut self.from).await.map_err(gone)? {
+    /// Waits for the next peer, and says who it is. Without `forward` there is one, for [`Self::pipe`]. Of those that
+    /// fail, `failed` is told.
+    pub async fn accepted(&mut self, failed: impl Fn(SocketAddr, &AgentError)) -> Result<String, AgentError> {
+        let reply = loop {
+            match read_line(&mut self.from).await.map_err(gone)? {
+                Reply::Failed { client, error } => failed(client, &error),
+                reply => break reply,
+            }
+        };
+        match reply {
             Reply::Accepted { peer } => Ok(peer),
             Reply::Error(error) => Err(error),
             _ => Err(confused()),

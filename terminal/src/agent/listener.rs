@@ -26,15 +26,38 @@ const MAX_WAITING: usize = 64;
 
 /// A port at which this terminal is a TLS server. Dropped, it closes, and the gateway is told.
 pub struct AgentListener {
-    accepted: mpsc::Receiver<Result<AgentStream, AgentError>>,
+    accepted: mpsc::Receiver<Result<Incoming, AgentError>>,
     addresses: Vec<SocketAddr>,
     _tasks: JoinSet<()>,
 }
 
+/// A peer that came.
+#[expect(clippy::large_enum_variant, reason = "moved once, and nearly always the large one")]
+pub enum Incoming {
+    /// Its session is ready to be used.
+    Stream(AgentStream),
+    /// It got none. Only in assisted mode: of peers that fail at a gateway in between, the terminal never hears.
+    Failed {
+        /// The peer, by its own account on TCP.
+        client: SocketAddr,
+        /// What went wrong.
+        error: AgentError,
+    },
+}
+
 impl AgentListener {
-    /// The next peer, its session ready to be used. An error is the end: the gateway no longer lets peers through. What
-    /// goes wrong with one peer only is in the gateway's log.
+    /// The next peer, its session ready to be used; those that fail are passed over. An error is the end: the gateway
+    /// no longer lets peers through.
     pub async fn accept(&mut self) -> Result<AgentStream, AgentError> {
+        loop {
+            if let Incoming::Stream(stream) = self.incoming().await? {
+                return Ok(stream);
+            }
+        }
+    }
+
+    /// As [`accept`](Self::accept), and tells of those that fail.
+    pub async fn incoming(&mut self) -> Result<Incoming, AgentError> {
         let ended = || AgentError::new(Blame::Terminal, "the listener has ended");
         self.accepted.recv().await.unwrap_or_else(|| Err(ended()))
     }
@@ -70,7 +93,7 @@ impl AgentListener {
     }
 }
 
-type Accepted = mpsc::Sender<Result<AgentStream, AgentError>>;
+type Accepted = mpsc::Sender<Result<Incoming, AgentError>>;
 
 async fn accept_tcp(listener: TcpListener, to: mpsc::Sender<TcpStream>) {
     loop {
@@ -124,7 +147,7 @@ async fn pair(agent: Agent, mut tcp: mpsc::Receiver<TcpStream>, mut request: Req
             && let Ok(stream) = AgentStream::new(stream, *handover, agent.clone())
         {
             // With as many unaccepted sessions as there may be, this one is closed.
-            let _ = accepted.try_send(Ok(stream));
+            let _ = accepted.try_send(Ok(Incoming::Stream(stream)));
         }
     }
 }
@@ -169,12 +192,14 @@ async fn assist_all(agent: Agent, mut tcp: mpsc::Receiver<TcpStream>, listen: Li
     loop {
         tokio::select! {
             Some(stream) = tcp.recv(), if handshakes.len() < MAX_WAITING => {
+                let Ok(client) = stream.peer_addr() else { continue };
                 let (agent, listen, accepted) = (agent.clone(), listen.clone(), accepted.clone());
                 handshakes.spawn(async move {
-                    // A peer that fails is in the gateway's log; the listener goes on.
-                    if let Ok(stream) = assist(agent, stream, listen).await {
-                        let _ = accepted.try_send(Ok(stream));
-                    }
+                    let incoming = match assist(agent, stream, listen).await {
+                        Ok(stream) => Incoming::Stream(stream),
+                        Err(error) => Incoming::Failed { client, error },
+                    };
+                    let _ = accepted.try_send(Ok(incoming));
                 });
             }
             Some(_) = handshakes.join_next() => {}

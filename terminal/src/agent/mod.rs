@@ -24,7 +24,7 @@ pub use config::{Config, ConfigError};
 pub use control::{Control, ControlClient, forward_to};
 pub use error::{AgentError, Blame};
 pub use handle::{Agent, Status};
-pub use listener::AgentListener;
+pub use listener::{AgentListener, Incoming};
 pub use options::{ConnectOptions, ListenOptions};
 pub use pipe::{forward, pipe};
 pub use state::StateFile;

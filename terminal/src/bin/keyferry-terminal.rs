@@ -2,8 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use keyferry_terminal::agent::{
-    Agent, AgentError, AgentListener, Blame, Config, ConnectOptions, Control, ControlClient, ListenOptions, Status,
-    forward_to, pipe,
+    Agent, AgentError, AgentListener, AgentStream, Blame, Config, ConnectOptions, Control, ControlClient, Incoming,
+    ListenOptions, Status, forward_to, pipe,
 };
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -213,7 +213,8 @@ async fn listen(
         let at = client.listen(port, options, forward.clone()).await?;
         tell(format!("listening at {}", list(&at)));
         loop {
-            tell(format!("connected: {}", client.accepted().await?));
+            let peer = client.accepted(|client, error| tell(refused(client, error))).await?;
+            tell(format!("connected: {peer}"));
             if forward.is_none() {
                 return client.pipe(input, output).await;
             }
@@ -225,7 +226,7 @@ async fn listen(
     let serving = async {
         match forward {
             Some(service) => forward_all(&mut listener, service, tell).await.map(|()| None),
-            None => listener.accept().await.map(Some),
+            None => next(&mut listener, &tell).await.map(Some),
         }
     };
     let accepted = tokio::select! {
@@ -262,9 +263,23 @@ async fn stopped() -> Result<(), AgentError> {
     Ok(())
 }
 
+/// The next peer that is served.
+async fn next(listener: &mut AgentListener, tell: impl Fn(String)) -> Result<AgentStream, AgentError> {
+    loop {
+        match listener.incoming().await? {
+            Incoming::Stream(stream) => return Ok(stream),
+            Incoming::Failed { client, error } => tell(refused(client, &error)),
+        }
+    }
+}
+
+fn refused(client: SocketAddr, error: &AgentError) -> String {
+    format!("not connected: {client}: {error}")
+}
+
 async fn forward_all(listener: &mut AgentListener, service: String, tell: impl Fn(String)) -> Result<(), AgentError> {
     loop {
-        let stream = listener.accept().await?;
+        let stream = next(listener, &tell).await?;
         tell(format!("connected: {}", stream.describe()));
         let service = service.clone();
         tokio::spawn(async move {
