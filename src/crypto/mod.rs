@@ -105,32 +105,29 @@ fn cipher_suite(suite: CipherSuite) -> Result<SupportedCipherSuite, Error> {
     }
 }
 
-/// What protects the records of one direction (RFC 8446 section 7.3).
-pub struct RecordKey {
-    /// `write_key`: 16 or 32 bytes.
-    pub key: Secret,
-    /// `write_iv`: 12 bytes.
-    pub iv: Secret,
-}
-
-/// Derives the record key of `suite` from a traffic secret, as the terminal will.
+/// `write_key` of a traffic secret (RFC 8446 section 7.3), as the terminal will derive it: 16 or 32 bytes.
 ///
 /// `None` for a suite that is not of TLS 1.3 and one of [`SUITES`], or a secret that is not as long as its hash.
-pub fn record_key(suite: CipherSuite, traffic_secret: &Secret) -> Option<RecordKey> {
+pub fn record_key(suite: CipherSuite, traffic_secret: &Secret) -> Option<Secret> {
+    let (prk, key_length) = record_prk(suite, traffic_secret)?;
+    hkdf_expand_label(&prk, b"key", b"", key_length)
+}
+
+/// `write_iv` of a traffic secret: 12 bytes. `None` as for [`record_key`].
+pub fn record_iv(suite: CipherSuite, traffic_secret: &Secret) -> Option<Secret> {
+    let (prk, _) = record_prk(suite, traffic_secret)?;
+    hkdf_expand_label(&prk, b"iv", b"", 12)
+}
+
+fn record_prk(suite: CipherSuite, traffic_secret: &Secret) -> Option<(hkdf::Prk, u16)> {
     let (hash, key_length) = match suite {
         CipherSuite::TLS_AES_128_GCM_SHA256 => (hkdf::HKDF_SHA256, 16),
         CipherSuite::TLS_AES_256_GCM_SHA384 => (hkdf::HKDF_SHA384, 32),
         CipherSuite::TLS_CHACHA20_POLY1305_SHA256 => (hkdf::HKDF_SHA256, 32),
         _ => return None,
     };
-    if traffic_secret.as_bytes().len() != hkdf::KeyType::len(&hash) {
-        return None;
-    }
-    let prk = hkdf::Prk::new_less_safe(hash, traffic_secret.as_bytes());
-    Some(RecordKey {
-        key: hkdf_expand_label(&prk, b"key", b"", key_length)?,
-        iv: hkdf_expand_label(&prk, b"iv", b"", 12)?,
-    })
+    let fits = traffic_secret.as_bytes().len() == hkdf::KeyType::len(&hash);
+    fits.then(|| (hkdf::Prk::new_less_safe(hash, traffic_secret.as_bytes()), key_length))
 }
 
 /// HKDF-Expand-Label (RFC 8446 section 7.1). `None` if a length does not fit its field.
@@ -171,9 +168,10 @@ mod tests {
         let secret = Secret::from_slice(&hex(
             "a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43",
         ));
-        let derived = record_key(CipherSuite::TLS_AES_128_GCM_SHA256, &secret).unwrap();
-        assert_eq!(derived.key.as_bytes(), hex("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
-        assert_eq!(derived.iv.as_bytes(), hex("cf 78 2b 88 dd 83 54 9a ad f1 e9 84"));
+        let key = record_key(CipherSuite::TLS_AES_128_GCM_SHA256, &secret).unwrap();
+        assert_eq!(key.as_bytes(), hex("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
+        let iv = record_iv(CipherSuite::TLS_AES_128_GCM_SHA256, &secret).unwrap();
+        assert_eq!(iv.as_bytes(), hex("cf 78 2b 88 dd 83 54 9a ad f1 e9 84"));
     }
 
     #[test]

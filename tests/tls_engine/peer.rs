@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyferry::crypto::{GROUPS, RecordKey, SUITES, Secret, provider, record_key};
+use keyferry::crypto::{GROUPS, SUITES, Secret, provider, record_iv, record_key};
 use keyferry::error::Error;
 use keyferry::tls::{Client, Established, Handshake, Offer, Profile, Progress, ServerIdentity, Trust};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup, ProtocolVersion};
@@ -214,7 +214,7 @@ pub struct Protection {
 impl Protection {
     /// TLS 1.3 (RFC 8446 section 5.2), from record 0 on.
     pub fn new(suite: CipherSuite, traffic_secret: &Secret) -> Self {
-        let RecordKey { key, iv } = record_key(suite, traffic_secret).unwrap();
+        let (key, iv) = (record_key(suite, traffic_secret).unwrap(), record_iv(suite, traffic_secret).unwrap());
         Self::with(ProtocolVersion::TLS_1_3, suite, key.as_bytes(), iv.as_bytes())
     }
 

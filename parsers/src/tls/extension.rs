@@ -359,8 +359,14 @@ fn ec_point_formats(input: &[u8]) -> Parsed<'_, Extension<'_>> {
     Ok((rest, Extension::EcPointFormats(formats.iter().copied().map(EcPointFormat).collect())))
 }
 
-/// Sorted in place: there may be thousands, sent to cost time.
-fn all_differ<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+/// So many are compared with each other sooner than sorted.
+const FEW: usize = 16;
+
+fn all_differ<T: Ord>(items: impl ExactSizeIterator<Item = T> + Clone) -> bool {
+    if items.len() <= FEW {
+        return items.clone().enumerate().all(|(at, one)| items.clone().take(at).all(|other| other != one));
+    }
+    // Sorted in place: there may be thousands, sent to cost time.
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items.is_sorted_by(|one, next| one != next)

@@ -139,8 +139,10 @@ fn vector<'a>(
     }
 }
 
-/// Room for the items of a list before it has to grow: the extensions of a usual hello.
+/// Room for the items of a list before it has to grow, in items and in bytes: the extensions of a usual hello, and what
+/// allocators give quickly.
 const USUAL_ITEMS: usize = 16;
+const USUAL_ROOM: usize = 1024;
 
 /// Items one after the other to the end of `input`. Every item takes at least one byte.
 pub(super) fn list<'a, T>(
@@ -148,7 +150,8 @@ pub(super) fn list<'a, T>(
     mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
 ) -> Result<Vec<T>, nom::Err<Trouble>> {
     // Most lists are short, and grow no more than this.
-    let mut items = Vec::with_capacity(input.len().min(USUAL_ITEMS));
+    let most = USUAL_ITEMS.min(USUAL_ROOM / size_of::<T>().max(1));
+    let mut items = Vec::with_capacity(input.len().min(most));
     while !input.is_empty() {
         let (rest, value) = item(input)?;
         items.push(value);

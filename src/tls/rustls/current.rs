@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::capture::Capture;
 
-/// Handshake messages as they were hashed, shared between a hash context and this thread.
-pub(super) type Messages = Arc<Mutex<Vec<u8>>>;
+/// Handshake messages as they were hashed, shared between a hash context and this thread; `None` once they are taken
+/// for the handshake's one signature.
+pub(super) type Messages = Arc<Mutex<Option<Vec<u8>>>>;
 
 struct Current {
     capture: Arc<Capture>,
@@ -58,11 +59,10 @@ pub(super) fn updated(messages: &Messages) {
     });
 }
 
-/// What the hash context that was updated last has been fed.
-pub(super) fn messages() -> Option<Vec<u8>> {
+/// What the hash context that was updated last has been fed. It keeps no more from then on.
+pub(super) fn take_messages() -> Option<Vec<u8>> {
     let messages = CURRENT.with_borrow(|current| current.as_ref()?.messages.clone())?;
-    let messages = messages.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(messages.clone())
+    messages.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Counts a request for 32 random bytes; the session if it is the one for our hello's random.

@@ -91,7 +91,7 @@ impl Prover {
     fn transcript(&self) -> Result<Vec<u8>, Error> {
         let lost =
             || Error::new(Reason::INTERNAL, "the transcript of a handshake was not recorded: nothing was signed");
-        let messages = current::messages().ok_or_else(lost)?;
+        let messages = current::take_messages().ok_or_else(lost)?;
         match messages.as_slice() {
             [msg_type, a, b, c, rest @ ..] if *msg_type == HandshakeType::MESSAGE_HASH.0 => {
                 let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).map_err(|_| lost())?;

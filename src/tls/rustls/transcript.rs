@@ -1,7 +1,7 @@
 //! Cipher suites that keep the transcript of a handshake beside its hash, for a session that may have to
 //! prove who its terminal is.
 
-use std::sync::{LazyLock, PoisonError};
+use std::sync::{LazyLock, MutexGuard, PoisonError};
 
 use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
@@ -50,7 +50,10 @@ struct Recorder(&'static dyn Hash);
 
 impl Hash for Recorder {
     fn start(&self) -> Box<dyn Context> {
-        Box::new(Recording { hash: self.0.start(), messages: Messages::new(Vec::with_capacity(USUAL_LENGTH).into()) })
+        Box::new(Recording {
+            hash: self.0.start(),
+            messages: Messages::new(Some(Vec::with_capacity(USUAL_LENGTH)).into()),
+        })
     }
 
     fn hash(&self, data: &[u8]) -> Output {
@@ -72,8 +75,8 @@ struct Recording {
 }
 
 impl Recording {
-    fn messages(&self) -> Vec<u8> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn messages(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,22 +86,26 @@ impl Context for Recording {
     }
 
     fn fork(&self) -> Box<dyn Context> {
-        let messages = Messages::new(self.messages().into());
+        let messages = Messages::new(self.messages().clone().into());
         Box::new(Self { hash: self.hash.fork(), messages })
     }
 
     /// After a HelloRetryRequest the hash of the first ClientHello takes its place in the transcript (RFC
     /// 8446 section 4.4.1): the hello itself is kept for the signer.
     fn finish(self: Box<Self>) -> Output {
-        if let Some(prover) = current::session().as_ref().and_then(|session| session.prover.as_ref()) {
-            prover.keep_hello(self.messages());
+        if let Some(prover) = current::session().as_ref().and_then(|session| session.prover.as_ref())
+            && let Some(messages) = self.messages().take()
+        {
+            prover.keep_hello(messages);
         }
         self.hash.finish()
     }
 
     fn update(&mut self, data: &[u8]) {
         self.hash.update(data);
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
+        if let Some(messages) = &mut *self.messages() {
+            messages.extend_from_slice(data);
+        }
         current::updated(&self.messages);
     }
 }
@@ -131,12 +138,12 @@ mod tests {
             context.update(b"one");
             let mut fork = context.fork();
             fork.update(b"other");
-            assert_eq!(current::messages().unwrap(), b"oneother");
+            assert_eq!(current::take_messages().unwrap(), b"oneother");
             context.update(b"two");
-            assert_eq!(current::messages().unwrap(), b"onetwo");
+            assert_eq!(current::take_messages().unwrap(), b"onetwo");
             assert_eq!(context.fork_finish().as_ref(), suite.common.hash_provider.hash(b"onetwo").as_ref());
             assert_eq!(fork.finish().as_ref(), suite.common.hash_provider.hash(b"oneother").as_ref());
         });
-        assert!(current::messages().is_none());
+        assert!(current::take_messages().is_none());
     }
 }
