@@ -4,7 +4,7 @@
 //!
 //! * It gives up the record keys of a finished handshake, but a TLS 1.3 terminal needs the *traffic secrets*
 //!   they come from, to do KeyUpdate by itself. `capture` catches those with a key log that belongs to one
-//!   session; `export` hands them over only if they lead to the very keys that rustls uses.
+//!   session; `export` hands them over only if `watch` saw rustls make its keys of them and use those for nothing yet.
 //! * It lets a signer see a digest, but ours signs only what it was given whole. `transcript` keeps what
 //!   rustls hashes; `current` brings it to `identity`, which asks the signer.
 //!
@@ -29,6 +29,7 @@ mod session;
 mod tickets;
 mod transcript;
 mod verifier;
+mod watch;
 mod wire;
 
 pub use client::Client;

@@ -9,6 +9,7 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::identity::HelloRandom;
 use super::transcript::recording;
+use super::watch::watched;
 use crate::crypto;
 use crate::error::{Error, Reason};
 
@@ -87,11 +88,12 @@ impl Algorithms {
     /// # Errors
     /// `INTERNAL` for an unknown group or suite, or none.
     pub(super) fn new(groups: &[NamedGroup], suites: &[CipherSuite]) -> Result<Self, Error> {
-        let plain = crypto::provider(groups, suites)?;
-        let mut proving = CryptoProvider::clone(&plain);
+        let mut plain = CryptoProvider::clone(&*crypto::provider(groups, suites)?);
+        plain.cipher_suites.iter_mut().for_each(|suite| *suite = watched(*suite));
+        let mut proving = plain.clone();
         proving.cipher_suites.iter_mut().for_each(|suite| *suite = recording(*suite));
         proving.secure_random = &HelloRandom;
-        Ok(Self { suites: suites.to_vec(), plain, proving: Arc::new(proving) })
+        Ok(Self { suites: suites.to_vec(), plain: Arc::new(plain), proving: Arc::new(proving) })
     }
 
     /// What verifies certificates.

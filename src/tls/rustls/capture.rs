@@ -11,6 +11,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 use super::identity::Prover;
+use super::watch::Watch;
 use crate::crypto::Secret;
 use crate::error::Error;
 use crate::tls::certificate::Name;
@@ -31,6 +32,8 @@ pub(super) struct Capture {
     pub(super) stayed_anonymous: AtomicBool,
     /// The names of a client that proved who it is and that policy does not know.
     pub(super) not_allowed: OnceLock<Vec<Name>>,
+    /// What became of the secrets.
+    pub(super) watch: Watch,
     refusal: OnceLock<OwnRefusal>,
 }
 
@@ -74,11 +77,16 @@ impl Capture {
         self.refusal.get()
     }
 
-    /// Application traffic secrets of TLS 1.3: what the terminal in this role sends with, and receives with.
-    /// They leave for good, since the rest of the session may live on to take tickets.
+    /// Application traffic secrets of TLS 1.3: what the terminal in this role sends with, and receives with, both from
+    /// record 0 on. They leave for good, since the rest of the session may live on to take tickets.
+    ///
+    /// `None` if they were not logged, or rustls has used them already.
     pub(super) fn take_traffic_secrets(&self, role: Role) -> Option<(Secret, Secret)> {
         let mut secrets = self.secrets();
         secrets.taken = true;
+        if !self.watch.is_at_first_record() {
+            return None;
+        }
         let (client, server) = secrets.client.take().zip(secrets.server.take())?;
         Some(if role == Role::SERVER { (server, client) } else { (client, server) })
     }
@@ -90,7 +98,9 @@ impl Capture {
 
 impl rustls::KeyLog for Capture {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        self.secrets().keep(label, secret);
+        if self.secrets().keep(label, secret) {
+            self.watch.begin();
+        }
         if let Some(key_log) = &self.key_log {
             key_log.log(label, client_random, secret);
         }
@@ -102,15 +112,18 @@ impl rustls::KeyLog for Capture {
 }
 
 impl Secrets {
-    /// Keeps the first one: were a secret ever logged twice, the comparison with the extracted keys would decide.
-    fn keep(&mut self, label: &str, secret: &[u8]) {
+    /// Whether it is one of the two. Logged a second time, a secret is not clear any more, and both are forgotten.
+    fn keep(&mut self, label: &str, secret: &[u8]) -> bool {
         let slot = match label {
-            _ if self.taken => return,
+            _ if self.taken => return false,
             CLIENT_TRAFFIC_SECRET => &mut self.client,
             SERVER_TRAFFIC_SECRET => &mut self.server,
-            _ => return,
+            _ => return false,
         };
-        slot.get_or_insert_with(|| Secret::from_slice(secret));
+        if slot.replace(Secret::from_slice(secret)).is_some() {
+            *self = Self { taken: true, ..Self::default() };
+        }
+        true
     }
 }
 
@@ -131,26 +144,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_secret_of_a_label_stays_and_other_labels_are_left_alone() {
-        for (role, expected) in [(Role::CLIENT, ([1; 32], [2; 32])), (Role::SERVER, ([2; 32], [1; 32]))] {
-            let capture = Capture::default();
-            assert!(!rustls::KeyLog::will_log(&capture, "EXPORTER_SECRET"));
-            rustls::KeyLog::log(&capture, "CLIENT_TRAFFIC_SECRET_0", &[0; 32], &[1; 32]);
-            rustls::KeyLog::log(&capture, "SERVER_HANDSHAKE_TRAFFIC_SECRET", &[0; 32], &[9; 32]);
-            rustls::KeyLog::log(&capture, "SERVER_TRAFFIC_SECRET_0", &[0; 32], &[2; 32]);
-            rustls::KeyLog::log(&capture, "SERVER_TRAFFIC_SECRET_0", &[0; 32], &[3; 32]);
-            let (tx, rx) = capture.take_traffic_secrets(role).unwrap();
-            assert_eq!((tx.as_bytes(), rx.as_bytes()), (&expected.0[..], &expected.1[..]));
+    fn only_the_secrets_of_application_records_are_logged() {
+        let capture = Capture::default();
+        for (label, wanted) in [("EXPORTER_SECRET", false), ("CLIENT_TRAFFIC_SECRET_0", true)] {
+            assert_eq!(rustls::KeyLog::will_log(&capture, label), wanted, "{label}");
         }
     }
 
     #[test]
-    fn secrets_are_taken_once_and_none_is_kept_after() {
-        let capture = Capture::default();
-        rustls::KeyLog::log(&capture, "CLIENT_TRAFFIC_SECRET_0", &[0; 32], &[1; 32]);
-        assert!(capture.take_traffic_secrets(Role::CLIENT).is_none());
-        rustls::KeyLog::log(&capture, "CLIENT_TRAFFIC_SECRET_0", &[0; 32], &[1; 32]);
-        rustls::KeyLog::log(&capture, "SERVER_TRAFFIC_SECRET_0", &[0; 32], &[2; 32]);
-        assert!(capture.take_traffic_secrets(Role::CLIENT).is_none());
+    fn each_role_sends_with_its_own_secret_and_a_secret_logged_twice_is_none() {
+        let mut secrets = Secrets::default();
+        assert!(secrets.keep(CLIENT_TRAFFIC_SECRET, &[1; 32]) && !secrets.keep("EXPORTER_SECRET", &[9; 32]));
+        assert!(secrets.keep(SERVER_TRAFFIC_SECRET, &[2; 32]));
+        let bytes = |secret: &Option<Secret>| secret.as_ref().unwrap().as_bytes().to_vec();
+        assert_eq!((bytes(&secrets.client), bytes(&secrets.server)), (vec![1; 32], vec![2; 32]));
+        assert!(secrets.keep(SERVER_TRAFFIC_SECRET, &[2; 32]));
+        assert!(secrets.client.is_none() && secrets.server.is_none());
+        assert!(!secrets.keep(CLIENT_TRAFFIC_SECRET, &[1; 32]), "and none comes after");
     }
 }

@@ -6,16 +6,18 @@ use std::sync::atomic::Ordering;
 use keyferry_parsers::messages::{ProofMethod, ProvedPeer, Role};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup, ProtocolVersion};
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, HandshakeKind};
-use subtle::ConstantTimeEq;
 
 use super::capture::Capture;
 use super::session::Peer;
 use super::tickets::Taker;
 use super::wire::Wire;
-use crate::crypto::{self, Secret};
+use crate::crypto::Secret;
 use crate::error::{Error, Reason};
 use crate::tls::profile::Pin;
 use crate::tls::{Established, TicketTaker};
+
+/// In TLS 1.2, Finished is record 0 of the session's only keys; in TLS 1.3 these begin after it.
+const SEQUENCE_AFTER_FINISHED: u64 = 1;
 
 /// Takes the session apart.
 ///
@@ -35,15 +37,19 @@ pub(super) fn export(wire: Wire, capture: &Arc<Capture>, peer: &Peer) -> Result<
     let server_name = wire.server_name().map(str::to_owned);
     let kind = wire.handshake_kind();
 
-    let (extracted, rest) = wire.extract().map_err(|_| ambiguous())?;
-    let secrets = match version {
-        ProtocolVersion::TLS_1_3 => traffic_secrets(suite, capture.take_traffic_secrets(role), &extracted),
-        ProtocolVersion::TLS_1_2 => keys_and_ivs(suite, &extracted),
-        _ => None,
+    let (secrets, sequence, rest) = match version {
+        ProtocolVersion::TLS_1_3 => (capture.take_traffic_secrets(role), 0, wire.into_rest().map_err(|_| ambiguous())?),
+        ProtocolVersion::TLS_1_2 => {
+            (keys_and_ivs(suite, &wire.extract().map_err(|_| ambiguous())?), SEQUENCE_AFTER_FINISHED, None)
+        }
+        _ => return Err(ambiguous()),
     };
     let (tx_secret, rx_secret) = secrets.ok_or_else(ambiguous)?;
+    if suite.secret_length(version) != Some(tx_secret.as_bytes().len()) {
+        return Err(ambiguous());
+    }
     let ticket_taker = match (rest, peer) {
-        (Some(rest), Peer::Server { verifier, purse: Some(purse), .. }) if version == ProtocolVersion::TLS_1_3 => {
+        (Some(rest), Peer::Server { verifier, purse: Some(purse), .. }) => {
             purse.proved_by(&certificates, verifier.crls_until());
             let taker = Taker::new(rest, capture.clone(), purse.clone()).map_err(|_| ambiguous())?;
             Some(Box::new(taker) as Box<dyn TicketTaker>)
@@ -56,8 +62,8 @@ pub(super) fn export(wire: Wire, capture: &Arc<Capture>, peer: &Peer) -> Result<
         suite,
         tx_secret,
         rx_secret,
-        tx_sequence: extracted.tx.0,
-        rx_sequence: extracted.rx.0,
+        tx_sequence: sequence,
+        rx_sequence: sequence,
         alpn,
         server_name,
         group,
@@ -92,23 +98,6 @@ fn proved_peer(peer: &Peer, certificates: &[Vec<u8>]) -> Option<ProvedPeer> {
     Some(ProvedPeer { method, identity })
 }
 
-/// TLS 1.3: the secrets, if they are behind the keys that rustls would use next, from record 0 on.
-fn traffic_secrets(
-    suite: CipherSuite,
-    secrets: Option<(Secret, Secret)>,
-    extracted: &ExtractedSecrets,
-) -> Option<(Secret, Secret)> {
-    let one = |secret: &Secret, (sequence, keys): &(u64, ConnectionTrafficSecrets)| {
-        // The IV is made of the same secret: who has the key has it, too.
-        let (key, _) = key_and_iv(suite, keys)?;
-        let same = crypto::record_key(suite, secret)?.as_bytes().ct_eq(key);
-        Some(*sequence == 0 && bool::from(same))
-    };
-    secrets.filter(|(tx_secret, rx_secret)| {
-        one(tx_secret, &extracted.tx) == Some(true) && one(rx_secret, &extracted.rx) == Some(true)
-    })
-}
-
 /// TLS 1.2: what protected Finished, record 0, and goes on with record 1.
 fn keys_and_ivs(suite: CipherSuite, extracted: &ExtractedSecrets) -> Option<(Secret, Secret)> {
     let aead = suite.tls13_equivalent()?;
@@ -117,7 +106,7 @@ fn keys_and_ivs(suite: CipherSuite, extracted: &ExtractedSecrets) -> Option<(Sec
         let (key, iv) = key_and_iv(aead, keys)?;
         let mut secret = Secret::zeroed(length);
         let (to_key, to_iv) = secret.as_mut_bytes().split_at_mut_checked(key.len())?;
-        if *sequence != 1 || to_iv.len() != iv.len() {
+        if *sequence != SEQUENCE_AFTER_FINISHED || to_iv.len() != iv.len() {
             return None;
         }
         to_key.copy_from_slice(key);

@@ -7,12 +7,14 @@ use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
 use super::current::{self, Messages};
+use super::watch::watched;
 
-/// The same suite, recording; the suite itself if it is none of ring's.
+/// The same suite, recording and watched; the suite itself if it is none of ring's.
 pub(super) fn recording(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     // Made once and kept: rustls wants its suites to live as long as the program.
-    static SUITES: LazyLock<Vec<SupportedCipherSuite>> =
-        LazyLock::new(|| rustls::crypto::ring::ALL_CIPHER_SUITES.iter().map(|&suite| made_recording(suite)).collect());
+    static SUITES: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
+        rustls::crypto::ring::ALL_CIPHER_SUITES.iter().map(|&suite| made_recording(watched(suite))).collect()
+    });
     SUITES.iter().find(|recording| recording.suite() == suite.suite()).copied().unwrap_or(suite)
 }
 

@@ -100,16 +100,19 @@ impl Wire {
         }
     }
 
-    /// The keys in use, and what is left of a session that may be resumed.
-    pub(super) fn extract(
-        self,
-    ) -> Result<(ExtractedSecrets, Option<KernelConnection<ClientConnectionData>>), rustls::Error> {
+    /// The keys in use.
+    pub(super) fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
         match self {
-            Self::Stream(connection) => Ok((connection.dangerous_extract_secrets()?, None)),
-            Self::Resumable(wire) => {
-                let (secrets, rest) = wire.connection.dangerous_into_kernel_connection()?;
-                Ok((secrets, Some(rest)))
-            }
+            Self::Stream(connection) => connection.dangerous_extract_secrets(),
+            Self::Resumable(wire) => Ok(wire.connection.dangerous_into_kernel_connection()?.0),
+        }
+    }
+
+    /// What is left of a session that may be resumed.
+    pub(super) fn into_rest(self) -> Result<Option<KernelConnection<ClientConnectionData>>, rustls::Error> {
+        match self {
+            Self::Stream(_) => Ok(None),
+            Self::Resumable(wire) => Ok(Some(wire.connection.dangerous_into_kernel_connection()?.1)),
         }
     }
 }
