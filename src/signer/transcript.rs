@@ -7,7 +7,10 @@ mod hellos;
 mod tls12;
 mod tls13;
 
-use keyferry_parsers::tls::{CertificateEntry, Extension, Handshake, Message, ProtocolVersion, SignatureScheme};
+use keyferry_parsers::ParseError;
+use keyferry_parsers::tls::{
+    CertificateEntry, Extension, Handshake, Message, ProtocolVersion, RawClientHello, SignatureScheme,
+};
 
 use self::hellos::{Hellos, Side};
 use super::{Credential, Purpose, SigningRequest, refused};
@@ -62,7 +65,20 @@ impl<'a> Messages<'a> {
                 Ok(handshake.message)
             }
             Ok(None) => Err(refused("the transcript ends too early")),
-            Err(error) => Err(refused(format!("the transcript cannot be read: {error}"))),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+
+    /// Like [`next`](Self::next), not taken apart: of all messages it is the one with the most in it. `None` if
+    /// another one is next.
+    fn next_client_hello(&mut self) -> Result<Option<RawClientHello<'a>>, Error> {
+        match RawClientHello::next(self.rest) {
+            Ok(Some((hello, rest))) => {
+                self.rest = rest;
+                Ok(Some(hello))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(unreadable(&error)),
         }
     }
 
@@ -83,6 +99,10 @@ impl<'a> Messages<'a> {
     }
 }
 
+fn unreadable(error: &ParseError) -> Error {
+    refused(format!("the transcript cannot be read: {error}"))
+}
+
 /// Another message than the order of the handshake wants.
 fn out_of_order(wanted: &str, found: &Message<'_>) -> Error {
     refused(format!("the transcript has {} where {wanted} belongs", found.msg_type()))
@@ -101,18 +121,24 @@ fn leaf<'a>(list: &[CertificateEntry<'a>]) -> Option<&'a [u8]> {
     list.first().map(|entry| entry.cert_data)
 }
 
-/// The other side takes this algorithm: its signature_algorithms says so.
-fn check_offered(scheme: SignatureScheme, extensions: Option<&[Extension<'_>]>) -> Result<(), Error> {
-    let offered = extensions.into_iter().flatten().find_map(|extension| match extension {
+/// The server takes this algorithm: its CertificateRequest says so.
+fn check_asked_for(scheme: SignatureScheme, asked: &[Extension<'_>]) -> Result<(), Error> {
+    let offered = asked.iter().find_map(|extension| match extension {
         Extension::SignatureAlgorithms(schemes) => Some(schemes),
         _ => None,
     });
     check_listed(scheme, offered.map_or(&[], Vec::as_slice))
 }
 
+/// The client takes this algorithm: its hello says so.
+fn check_offered(scheme: SignatureScheme, hello: &RawClientHello<'_>) -> Result<(), Error> {
+    if hello.offers_scheme(scheme) { Ok(()) } else { Err(not_offered(scheme)) }
+}
+
 fn check_listed(scheme: SignatureScheme, offered: &[SignatureScheme]) -> Result<(), Error> {
-    if offered.contains(&scheme) {
-        return Ok(());
-    }
-    Err(refused(format!("the other side did not offer {scheme}")))
+    if offered.contains(&scheme) { Ok(()) } else { Err(not_offered(scheme)) }
+}
+
+fn not_offered(scheme: SignatureScheme) -> Error {
+    refused(format!("the other side did not offer {scheme}"))
 }

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use nom::Parser;
 
 use super::wire::{
-    Parsed, Trouble, all, list, list_u16, numbers, opaque, put_vector8, put_vector16, u8, u16, vector8, vector16,
+    Parsed, Trouble, all, complete, list, list_u16, numbers, opaque, put_vector8, put_vector16, u8, u16, vector8,
+    vector16,
 };
 use super::{NamedGroup, ProtocolVersion, SignatureScheme};
 use crate::registry::registry;
-use crate::{EmitError, Fault};
+use crate::{EmitError, Fault, ParseError};
 
 registry! {
     /// Which extension it is.
@@ -217,6 +218,11 @@ fn extension(within: Within, input: &[u8]) -> Parsed<'_, Extension<'_>> {
     Ok((rest, typed(within, ExtensionType(extension_type), data)?))
 }
 
+/// Whether an extension has the form that it must have.
+pub(super) fn check(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<(), ParseError> {
+    complete("Extension", &[], |input| Ok((input, typed(within, extension_type, data)?))).map(|_| ())
+}
+
 /// Which extension has which form in which message.
 fn typed(within: Within, extension_type: ExtensionType, data: &[u8]) -> Result<Extension<'_>, nom::Err<Trouble>> {
     use ExtensionType as Type;
@@ -362,7 +368,7 @@ fn ec_point_formats(input: &[u8]) -> Parsed<'_, Extension<'_>> {
 /// So many are compared with each other sooner than sorted.
 const FEW: usize = 16;
 
-fn all_differ<T: Ord>(items: impl ExactSizeIterator<Item = T> + Clone) -> bool {
+pub(super) fn all_differ<T: Ord>(items: impl ExactSizeIterator<Item = T> + Clone) -> bool {
     if items.len() <= FEW {
         return items.clone().enumerate().all(|(at, one)| items.clone().take(at).all(|other| other != one));
     }

@@ -1,6 +1,6 @@
 //! The hellos, which decide the version, the suite and whose handshake it is.
 
-use keyferry_parsers::tls::{ClientHello, Extension, ExtensionType, Message, NamedGroup, ProtocolVersion, ServerHello};
+use keyferry_parsers::tls::{Extension, ExtensionType, Message, ProtocolVersion, RawClientHello, ServerHello};
 
 use super::{Messages, out_of_order, refused};
 use crate::error::Error;
@@ -14,7 +14,7 @@ pub(super) enum Side {
 
 /// Both hellos, and how the first ClientHello ended where there were two.
 pub(super) struct Hellos<'a> {
-    pub(super) client: ClientHello<'a>,
+    pub(super) client: RawClientHello<'a>,
     pub(super) server: ServerHello<'a>,
     /// Bytes of the first ClientHello, which HelloRetryRequest answered.
     pub(super) retried: Option<usize>,
@@ -57,12 +57,8 @@ impl<'a> Hellos<'a> {
 
     /// `version` is what was really negotiated (RFC 8446 sections 4.1.2, 4.1.3 and 4.2.1).
     fn check_version(&self, version: ProtocolVersion) -> Result<(), Error> {
-        let offered = self.client.extensions.iter().flatten().find_map(|extension| match extension {
-            Extension::SupportedVersions(versions) => Some(versions.contains(&version)),
-            _ => None,
-        });
         // Without the extension a client offers TLS 1.2 at most.
-        let is_offered = offered.unwrap_or(version == ProtocolVersion::TLS_1_2);
+        let is_offered = self.client.offers_version(version).unwrap_or(version == ProtocolVersion::TLS_1_2);
         let legacy = [self.client.legacy_version, self.server.legacy_version];
         if is_offered && self.server.version() == version && legacy == [ProtocolVersion::TLS_1_2; 2] {
             return Ok(());
@@ -72,7 +68,7 @@ impl<'a> Hellos<'a> {
 
     /// What the server chose, the client had offered; and the handshake is one in which a certificate counts.
     fn check_choices(&self) -> Result<(), Error> {
-        if !self.client.cipher_suites.contains(&self.server.cipher_suite) {
+        if !self.client.offers_suite(self.server.cipher_suite) {
             return Err(refused(format!("the client did not offer {}", self.server.cipher_suite)));
         }
         if self.server.legacy_compression_method != 0 || !self.client.legacy_compression_methods.contains(&0) {
@@ -90,26 +86,14 @@ impl<'a> Hellos<'a> {
             Extension::KeyShareAnswer(entry) => Some(entry.group),
             _ => None,
         });
-        let offered = |extension: &Extension<'_>| match extension {
-            Extension::KeyShareOffer(entries) => entries.iter().any(|entry| Some(entry.group) == share),
-            _ => false,
-        };
-        self.client.extensions.iter().flatten().any(offered) && share.is_some_and(|group| self.offers_group(group))
-    }
-
-    /// The client named the group in supported_groups.
-    pub(super) fn offers_group(&self, group: NamedGroup) -> bool {
-        self.client.extensions.iter().flatten().any(|extension| match extension {
-            Extension::SupportedGroups(groups) => groups.contains(&group),
-            _ => false,
-        })
+        share.is_some_and(|group| self.client.shares_group(group) && self.client.offers_group(group))
     }
 }
 
-fn client_hello<'a>(messages: &mut Messages<'a>) -> Result<ClientHello<'a>, Error> {
-    match messages.next()? {
-        Message::ClientHello(hello) => Ok(hello),
-        other => Err(out_of_order("client_hello", &other)),
+fn client_hello<'a>(messages: &mut Messages<'a>) -> Result<RawClientHello<'a>, Error> {
+    match messages.next_client_hello()? {
+        Some(hello) => Ok(hello),
+        None => Err(out_of_order("client_hello", &messages.next()?)),
     }
 }
 
@@ -123,9 +107,9 @@ fn server_hello<'a>(messages: &mut Messages<'a>) -> Result<ServerHello<'a>, Erro
 /// RFC 8446 sections 4.1.2 and 4.1.4: one retry, in TLS 1.3, that changes nothing of what matters here.
 fn check_retry(
     version: ProtocolVersion,
-    first: &ClientHello<'_>,
+    first: &RawClientHello<'_>,
     retry: &ServerHello<'_>,
-    second: &ClientHello<'_>,
+    second: &RawClientHello<'_>,
     server: &ServerHello<'_>,
 ) -> Result<(), Error> {
     let is_sound = version == ProtocolVersion::TLS_1_3
@@ -134,7 +118,7 @@ fn check_retry(
         && !server.is_hello_retry_request()
         && retry.cipher_suite == server.cipher_suite
         && retry.legacy_session_id_echo == second.legacy_session_id
-        && has(first.extensions.as_deref(), ExtensionType::KEY_SHARE)
+        && first.extension(ExtensionType::KEY_SHARE).is_some()
         && match retry.group() {
             Some(group) => server.group() == Some(group),
             None => has(retry.extensions.as_deref(), ExtensionType::COOKIE),
@@ -144,7 +128,7 @@ fn check_retry(
 }
 
 /// The hello without what may differ after a HelloRetryRequest.
-fn as_it_stays<'a>(hello: &ClientHello<'a>) -> ClientHello<'a> {
+fn as_it_stays<'a>(hello: &RawClientHello<'a>) -> impl PartialEq + use<'a> {
     const MAY_DIFFER: [ExtensionType; 5] = [
         ExtensionType::KEY_SHARE,
         ExtensionType::COOKIE,
@@ -152,12 +136,12 @@ fn as_it_stays<'a>(hello: &ClientHello<'a>) -> ClientHello<'a> {
         ExtensionType::PRE_SHARED_KEY,
         ExtensionType::PADDING,
     ];
-    let mut hello = hello.clone();
-    if let Some(extensions) = &mut hello.extensions {
-        extensions.retain(|extension| !MAY_DIFFER.contains(&extension.extension_type()));
-        extensions.sort_by_key(Extension::extension_type);
-    }
-    hello
+    let stays = hello.extensions().filter(|(extension_type, _)| !MAY_DIFFER.contains(extension_type));
+    let mut extensions: Vec<_> = stays.collect();
+    extensions.sort_unstable();
+    let &RawClientHello { legacy_version, random, legacy_session_id, .. } = hello;
+    let lists = (hello.cipher_suites, hello.legacy_compression_methods);
+    (legacy_version, random, legacy_session_id, lists, extensions)
 }
 
 pub(super) fn has(extensions: Option<&[Extension<'_>]>, wanted: ExtensionType) -> bool {

@@ -29,7 +29,7 @@ pub(super) fn server(request: &SigningRequest, random: &[u8; 32], credential: &C
         let (suite, kind) = (hellos.server.cipher_suite, credential.key_kind());
         return Err(refused(format!("{suite} is not proved with a key of {kind}")));
     }
-    check_offered(request.scheme, hellos.client.extensions.as_deref())?;
+    check_offered(request.scheme, &hellos.client)?;
     let params = ServerEcdhParams::parse(&request.params)
         .map_err(|error| refused(format!("the key exchange parameters cannot be read: {error}")))?;
     check_params(&params, &hellos)?;
@@ -70,16 +70,20 @@ pub(super) fn client(request: &SigningRequest, random: &[u8; 32], credential: &C
 /// keyferry demands extended_master_secret (RFC 7627) and does not renegotiate (RFC 5746).
 fn hellos<'a>(messages: &mut Messages<'a>, side: Side, random: &[u8; 32]) -> Result<Hellos<'a>, Error> {
     let hellos = Hellos::read(messages, side, random)?;
-    for extensions in [hellos.client.extensions.as_deref(), hellos.server.extensions.as_deref()] {
-        if !has(extensions, ExtensionType::EXTENDED_MASTER_SECRET) {
-            return Err(refused("the hellos in the transcript do not agree on extended_master_secret"));
-        }
-        let mut all = extensions.into_iter().flatten();
-        if all
-            .any(|extension| matches!(extension, Extension::RenegotiationInfo(verify_data) if !verify_data.is_empty()))
-        {
-            return Err(refused("the hellos in the transcript renegotiate"));
-        }
+    let (client, server) = (&hellos.client, hellos.server.extensions.as_deref());
+    if client.extension(ExtensionType::EXTENDED_MASTER_SECRET).is_none()
+        || !has(server, ExtensionType::EXTENDED_MASTER_SECRET)
+    {
+        return Err(refused("the hellos in the transcript do not agree on extended_master_secret"));
+    }
+    // An empty list within a length of one byte.
+    let renegotiates = client.extension(ExtensionType::RENEGOTIATION_INFO).is_some_and(|data| data != [0])
+        || server
+            .into_iter()
+            .flatten()
+            .any(|extension| matches!(extension, Extension::RenegotiationInfo(verify_data) if !verify_data.is_empty()));
+    if renegotiates {
+        return Err(refused("the hellos in the transcript renegotiate"));
     }
     Ok(hellos)
 }
@@ -100,7 +104,7 @@ fn server_key_exchange(messages: &mut Messages<'_>, hellos: &Hellos<'_>) -> Resu
     match message {
         Message::ServerKeyExchange(ServerKeyExchange::Ecdhe { params, algorithm, .. }) => {
             check_params(&params, hellos)?;
-            check_offered(algorithm, hellos.client.extensions.as_deref())?;
+            check_offered(algorithm, &hellos.client)?;
             Ok(params.named_curve)
         }
         Message::ServerKeyExchange(_) => Err(refused("the server_key_exchange in the transcript is not ECDHE")),
@@ -109,7 +113,7 @@ fn server_key_exchange(messages: &mut Messages<'_>, hellos: &Hellos<'_>) -> Resu
 }
 
 fn check_params(params: &ServerEcdhParams<'_>, hellos: &Hellos<'_>) -> Result<(), Error> {
-    if !hellos.offers_group(params.named_curve) {
+    if !hellos.client.offers_group(params.named_curve) {
         return Err(refused(format!("the client did not offer the group {}", params.named_curve)));
     }
     check_point(params.named_curve, params.public)

@@ -3,7 +3,7 @@
 use keyferry_parsers::tls::{Certificate, CertificateRequest, CipherSuite, Message, ProtocolVersion, SignatureScheme};
 use ring::digest;
 
-use super::{Hellos, Messages, Side, check_leaf, check_offered, leaf, out_of_order};
+use super::{Hellos, Messages, Side, check_asked_for, check_leaf, check_offered, leaf, out_of_order};
 use crate::error::Error;
 use crate::signer::{Credential, SigningRequest, refused};
 
@@ -25,7 +25,7 @@ pub(super) fn server(request: &SigningRequest, random: &[u8; 32], credential: &C
     messages.finish()?;
     check_certificate(&certificate, credential)?;
     check_scheme(request.scheme)?;
-    check_offered(request.scheme, hellos.client.extensions.as_deref())?;
+    check_offered(request.scheme, &hellos.client)?;
     content(SERVER_LABEL, &hellos, &request.transcript)
 }
 
@@ -42,7 +42,7 @@ pub(super) fn client(request: &SigningRequest, random: &[u8; 32], credential: &C
         return Err(refused("the server in the transcript shows no certificate"));
     }
     match messages.next()? {
-        Message::CertificateVerify(verify) => check_offered(verify.algorithm, hellos.client.extensions.as_deref())?,
+        Message::CertificateVerify(verify) => check_offered(verify.algorithm, &hellos.client)?,
         other => return Err(out_of_order("certificate_verify", &other)),
     }
     match messages.next()? {
@@ -54,7 +54,7 @@ pub(super) fn client(request: &SigningRequest, random: &[u8; 32], credential: &C
     messages.finish()?;
     check_certificate(&ours, credential)?;
     check_scheme(request.scheme)?;
-    check_offered(request.scheme, Some(&asked.extensions))?;
+    check_asked_for(request.scheme, &asked.extensions)?;
     content(CLIENT_LABEL, &hellos, &request.transcript)
 }
 
