@@ -100,7 +100,7 @@ pub fn record(histogram: &mut Histogram<u64>, duration: Duration) {
 fn microseconds() -> Histogram<u64> {
     const HOUR: u64 = 3_600_000_000;
     // Two significant digits: 1 % is finer than anybody's clock discipline, and keeps it under 10 KB.
-    #[allow(clippy::expect_used)] // constant arguments that the constructor accepts
+    #[allow(clippy::expect_used, reason = "constant arguments that the constructor accepts")]
     Histogram::new_with_bounds(1, HOUR, 2).expect("constant bounds are valid")
 }
 

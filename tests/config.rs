@@ -1,7 +1,7 @@
 //! The configuration: the example is sound and tells the true defaults, and every mistake is explained
 //! with its line and a remedy.
 #![cfg(feature = "daemon")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -395,6 +395,16 @@ fn doubtful_settings_are_warned_about_and_allowed() {
     assert!(found.iter().all(|finding| finding.severity == Severity::Warning));
     expect(&found[0], "trust.spare", "no [[peer]] or [[service]] uses", "remove it");
     expect(&found[1], "gateway.key_file", "the directory it protects", "elsewhere");
+}
+
+#[test]
+fn a_handshake_that_may_outlast_the_terminals_patience_is_warned_about() {
+    let with = |seconds: u8| findings(&format!("{MINIMAL}\n[limits]\nhandshake_seconds = {seconds}\n"));
+    assert!(with(12).is_empty());
+    let found = with(13);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].severity, Severity::Warning);
+    expect(&found[0], "limits.handshake_seconds", "terminals give up 22 s after", "write 12 or less");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The store as files: who may read them, what happens when one is missing, foreign, newer or full.
 #![cfg(feature = "daemon")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

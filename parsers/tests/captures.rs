@@ -1,7 +1,6 @@
 //! Messages and records from real connections parse, and are emitted byte for byte.
 
-// clippy.toml lets test functions unwrap, but not their helpers.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "clippy.toml lets test functions unwrap, but not their helpers")]
 
 use std::{fs, path::Path};
 

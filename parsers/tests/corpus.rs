@@ -1,8 +1,12 @@
 //! Every file of the fuzz corpora goes through the fuzz targets' own functions, so that a stable `cargo test` keeps what
 //! fuzzing found.
 
-// clippy.toml lets test functions unwrap and print, but not their helpers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "clippy.toml lets test functions unwrap and print, but not their helpers"
+)]
 
 use std::{fs, path::Path};
 

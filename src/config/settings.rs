@@ -15,6 +15,9 @@ use crate::policy::{self, BadNetwork};
 
 /// Longest name of a Linux network interface (IFNAMSIZ less the final zero).
 const LONGEST_INTERFACE_NAME: usize = 15;
+/// What is left for the handshake of the 22 s that a terminal waits for its keys, when it takes all of an offer's 10 s to
+/// open TCP.
+const AWAITED: Duration = Duration::from_secs(12);
 
 pub(super) fn gateway(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Gateway> {
     let path = |key, default: &str| path(section, surroundings, key, default);
@@ -138,6 +141,12 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
             format!("one terminal may hold all {} places of `pending`", limits.pending),
             "lower pending_per_terminal or raise pending",
         );
+    }
+    if limits.handshake > AWAITED {
+        let what = "terminals give up 22 s after the gateway's consent, and opening TCP may take 10 s of that: \
+                    they would not learn why a handshake failed that took longer";
+        let remedy = format!("write {} or less", AWAITED.as_secs());
+        section.warning(&section.span_of("handshake_seconds"), "handshake_seconds", what, remedy);
     }
     section.finish();
     limits

@@ -14,6 +14,7 @@ use crate::hex;
 use crate::io::files;
 use crate::io::revocation::{self, RevocationFiles};
 use crate::policy::{Revocation, Trust};
+use crate::tls::next_update;
 
 /// Larger than any bundle of trusted CAs.
 const LARGEST_ANCHOR_FILE: u64 = 4 << 20;
@@ -81,7 +82,7 @@ fn check_crls(section: &Section<'_>, crls: &[Located<Vec<Vec<u8>>>], now: u64) {
     }
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     for file in crls {
-        if file.value.iter().any(|list| revocation::next_update(list).is_some_and(|next| next < now)) {
+        if file.value.iter().any(|list| next_update(list).is_some_and(|next| next < now)) {
             let what = "this revocation list is out of date, so every certificate it speaks for will be refused";
             section.warning(
                 &file.span,

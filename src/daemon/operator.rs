@@ -3,13 +3,18 @@
 
 use std::sync::PoisonError;
 
+use tokio::sync::oneshot;
+
 use super::{Call, Driver, Input};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::io::admin::{AdminRequest, AdminResponse, LiveTerminal, NewCertificate, ShownTerminal, operate};
 use crate::io::clock::unix_seconds;
 use crate::io::report;
 use crate::io::store::Store;
 use crate::terminals::TerminalId;
+
+/// Where an answer goes.
+type Reply = oneshot::Sender<AdminResponse>;
 
 impl Driver {
     pub(super) fn answer(&mut self, (request, reply): Call) {
@@ -20,9 +25,9 @@ impl Driver {
             AdminRequest::Prometheus => {
                 AdminResponse::Text(report::prometheus(self.gateway.stats(), self.gateway.view(), self.uptime()))
             }
-            AdminRequest::TerminalRevoke { id } => self.revoke(id, &request),
+            AdminRequest::TerminalRevoke { id } => return self.revoke(id, &request, reply),
             AdminRequest::CertificateAdd(new) => self.add_certificate(new, &request),
-            AdminRequest::CertificateRemove { id, name } => self.remove_certificate(id, name, &request),
+            AdminRequest::CertificateRemove { id, name } => return self.remove_certificate(id, name, &request, reply),
             AdminRequest::TerminalAdd(_)
             | AdminRequest::TerminalList
             | AdminRequest::TerminalShow { .. }
@@ -51,7 +56,7 @@ impl Driver {
 
     /// Cut off first, then made lasting: nothing gets through meanwhile, and a store that fails leaves the
     /// terminal without service rather than with it.
-    fn revoke(&mut self, id: &str, request: &AdminRequest) -> AdminResponse {
+    fn revoke(&mut self, id: &str, request: &AdminRequest, reply: Reply) {
         let live = TerminalId::try_from(id).ok().and_then(|id| self.records.get(&id).cloned());
         if let Some(record) = live {
             self.tell(Input::Revoke(record.id.clone()));
@@ -62,15 +67,13 @@ impl Driver {
             tracing::debug!(terminal = id, "of this id");
         }
         let forgotten = self.keys.forget(id, None);
-        match self.operate(request) {
-            AdminResponse::Terminal(_) | AdminResponse::Refused(_) if forgotten.is_err() => {
-                still_with_signer(id, forgotten)
-            }
+        let response = match self.operate(request) {
             AdminResponse::Failed(why) => AdminResponse::Failed(format!(
                 "the terminal is cut off until the gateway restarts, but not for good: {why}; mend that and repeat"
             )),
             response => response,
-        }
+        };
+        answer_once(forgotten, id, response, reply);
     }
 
     fn add_certificate(&mut self, new: &NewCertificate, request: &AdminRequest) -> AdminResponse {
@@ -86,18 +89,13 @@ impl Driver {
     }
 
     /// Out of use at once, then erased.
-    fn remove_certificate(&mut self, id: &str, name: &str, request: &AdminRequest) -> AdminResponse {
+    fn remove_certificate(&mut self, id: &str, name: &str, request: &AdminRequest, reply: Reply) {
         let forgotten = self.keys.forget(id, Some(name));
         let response = self.operate(request);
-        if let Ok(id) = TerminalId::try_from(id) {
-            self.bring_credentials(&id);
+        if let Ok(terminal) = TerminalId::try_from(id) {
+            self.bring_credentials(&terminal);
         }
-        match response {
-            AdminResponse::Certificate(_) | AdminResponse::Refused(_) if forgotten.is_err() => {
-                still_with_signer(id, forgotten)
-            }
-            response => response,
-        }
+        answer_once(forgotten, id, response, reply);
     }
 
     /// Tells the core, and the signer where it is in this process, which certificates of a terminal the store has.
@@ -150,8 +148,129 @@ impl Driver {
     }
 }
 
+/// Answers when the private keys are forgotten, or the signer process has let its time pass: it may hang, and the loop
+/// must not.
+fn answer_once(forgotten: oneshot::Receiver<Result<(), Error>>, id: &str, response: AdminResponse, reply: Reply) {
+    let id = id.to_owned();
+    tokio::spawn(async move {
+        let stopped = |_| Err(Error::new(Reason::SIGNER_UNAVAILABLE, "the gateway stops"));
+        let forgotten = forgotten.await.unwrap_or_else(stopped);
+        let response = match (response, forgotten) {
+            (AdminResponse::Failed(why), _) => AdminResponse::Failed(why),
+            (_, Err(error)) => still_with_signer(&id, &error),
+            (response, Ok(())) => response,
+        };
+        // As above: the operator may have given up.
+        let _ = reply.send(response);
+    });
+}
+
 /// Done here, but the signer process has yet to hear of it.
-fn still_with_signer(id: &str, forgotten: Result<(), Error>) -> AdminResponse {
-    let why = forgotten.err().map(|error| error.to_string()).unwrap_or_default();
+fn still_with_signer(id: &str, why: &Error) -> AdminResponse {
     AdminResponse::Failed(format!("it is done, but the signer still has private keys of {id}: {why}; then repeat this"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::super::*;
+    use super::*;
+    use crate::config::{Host, check};
+    use crate::io::clock::stopwatch;
+    use crate::io::store::enrol::NewTerminal;
+
+    const CONFIG: &str = r#"
+[gateway]
+state_directory = "state"
+key_file = "store.key"
+[network]
+terminal_interfaces = ["lo"]
+[channel]
+listen = ["10.7.1.1:5683"]
+"#;
+
+    /// A driver without sockets and packet rules.
+    async fn driver(directory: &Path, signer: Option<&Path>) -> Driver {
+        let plan = check(&directory.join("keyferry.toml"), CONFIG, 0, Host::Other).config.unwrap().plan();
+        let clock = Clock::start();
+        let contact = Contact { gateway_id: plan.settings.gateway_id, listen: plan.channel };
+        let guard = AddressGuard::new(plan.closed);
+        let (input_sender, inputs) = mpsc::channel(QUEUE);
+        let store = Arc::new(Mutex::new(Store::open(&plan.state_directory, &plan.key_file).unwrap()));
+        Driver {
+            gateway: Gateway::new(plan.settings, plan.policy.clone(), guard, None, system_random()).unwrap(),
+            clock,
+            rules: plan.rules,
+            policy: plan.policy,
+            revocation: RevocationWatch::new(plan.revocation_lists),
+            contact,
+            keys: Keys::new(signer, clock),
+            records: BTreeMap::new(),
+            channel: Channel::open(&[], &input_sender).await.unwrap(),
+            flows: Flows::new(Relay, input_sender.clone()),
+            workers: Workers::start(1, &input_sender).unwrap(),
+            persister: Persister::start(Arc::clone(&store), input_sender.clone()).unwrap(),
+            store,
+            resolver: Resolver::new(input_sender),
+            inputs,
+            connections: Connections::none(),
+            calls: mpsc::channel(1).1,
+        }
+    }
+
+    fn ask(driver: &mut Driver, request: AdminRequest) -> oneshot::Receiver<AdminResponse> {
+        let (reply, answer) = oneshot::channel();
+        driver.answer((request, reply));
+        answer
+    }
+
+    fn add(driver: &mut Driver) {
+        let new = NewTerminal { id: "meter-1".into(), ..NewTerminal::default() };
+        assert!(matches!(ask(driver, AdminRequest::TerminalAdd(new)).try_recv(), Ok(AdminResponse::Enrolled(_))));
+    }
+
+    fn revoke() -> AdminRequest {
+        AdminRequest::TerminalRevoke { id: "meter-1".into() }
+    }
+
+    fn remove() -> AdminRequest {
+        AdminRequest::CertificateRemove { id: "meter-1".into(), name: "default".into() }
+    }
+
+    #[tokio::test]
+    async fn a_signer_that_hangs_does_not_hold_the_loop_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("signer.sock");
+        // Connections wait there for ever.
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let mut driver = driver(directory.path(), Some(&socket)).await;
+        add(&mut driver);
+        let before = stopwatch();
+        let waiting = [remove(), revoke()].map(|request| ask(&mut driver, request));
+        let mut shown = ask(&mut driver, AdminRequest::TerminalShow { id: "meter-1".into() });
+        let Ok(AdminResponse::Terminal(shown)) = shown.try_recv() else { panic!("not answered at once") };
+        assert!(shown.record.revoked.is_some() && shown.live.is_none(), "cut off before the signer has answered");
+        assert!(before.elapsed() < Duration::from_secs(2), "the signer has 2 s for each answer");
+        for answer in waiting {
+            let Ok(AdminResponse::Failed(why)) = answer.await else { panic!("the keys are not forgotten") };
+            assert!(why.contains("the signer still has private keys of meter-1"), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_signer_process_what_is_done_is_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut driver = driver(directory.path(), None).await;
+        add(&mut driver);
+        assert!(matches!(ask(&mut driver, remove()).await, Ok(AdminResponse::Refused(_))), "there is none");
+        assert!(matches!(ask(&mut driver, revoke()).await, Ok(AdminResponse::Terminal(_))));
+        let Ok(AdminResponse::Refused(why)) = ask(&mut driver, revoke()).await else { panic!("revoked twice") };
+        assert!(why.contains("revoked already"), "{why}");
+    }
 }

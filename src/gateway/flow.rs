@@ -237,13 +237,11 @@ impl Gateway {
     pub(super) fn fail_flow(&mut self, now: Instant, id: FlowId, error: Error, last_words: Vec<u8>) {
         let Some(flow) = self.remove_flow(now, id) else { return };
         self.outputs.push_back(Output::Reset { flow: id, last_words });
-        self.count_failure(&flow, &error);
-        if flow.direction == Direction::Outbound {
-            self.tell_failure(now, &flow.session.terminal, flow.session.number, &error);
-        }
+        self.failed(now, &flow, &error);
     }
 
-    fn count_failure(&mut self, flow: &Flow, error: &Error) {
+    /// Logs and counts a failure; the terminal hears of it if it had asked.
+    fn failed(&mut self, now: Instant, flow: &Flow, error: &Error) {
         let session = flow.session.number.0;
         match flow.direction {
             Direction::Outbound => tracing::info!(session, %error, "handshake failed"),
@@ -252,6 +250,9 @@ impl Gateway {
         }
         tracing::debug!(session, terminal = %flow.session.terminal, peer = %flow.remote, "of this flow");
         self.stats.handshake(flow.session.kind(Some(error.reason)));
+        if flow.direction == Direction::Outbound {
+            self.tell_failure(now, &flow.session.terminal, flow.session.number, error);
+        }
     }
 
     pub(super) fn flow_timeout(&mut self, now: Instant, id: FlowId) {
@@ -288,10 +289,7 @@ impl Gateway {
         if !matches!(flow.phase, Phase::Delivered) {
             // Ended before the terminal had its keys: of no use to it.
             let error = Error::new(Reason::PEER_CLOSED, "the connection ended before the keys were delivered");
-            self.count_failure(&flow, &error);
-            if flow.direction == Direction::Outbound {
-                self.tell_failure(now, &flow.session.terminal, flow.session.number, &error);
-            }
+            self.failed(now, &flow, &error);
         }
     }
 

@@ -78,7 +78,7 @@ pub enum AdminRequest {
 }
 
 /// What the gateway answers.
-#[allow(clippy::large_enum_variant)] // there is one for each connection, and it is moved twice
+#[allow(clippy::large_enum_variant, reason = "there is one for each connection, and it is moved twice")]
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "result", content = "content", rename_all = "kebab-case")]
 pub enum AdminResponse {

@@ -1,6 +1,6 @@
 //! The only sockets, clocks, files, threads and, in `path`, unsafe code. Everything below takes what it
 //! needs as arguments; everything above asks for it here.
-#![allow(clippy::disallowed_methods)] // the clocks are read here so that they need not be read below
+#![allow(clippy::disallowed_methods, reason = "the clocks are read here so that they need not be read below")]
 
 pub mod admin;
 pub mod clock;

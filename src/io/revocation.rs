@@ -45,12 +45,6 @@ pub fn read_lists(file: &Path) -> Result<Vec<Vec<u8>>, String> {
     Ok(lists)
 }
 
-/// When a list says that the next one will be there, in seconds since 1970; `None` if it does not say.
-pub fn next_update(list: &[u8]) -> Option<i64> {
-    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
-    list.next_update().map(|time| time.timestamp())
-}
-
 fn from_pem(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let blocks: Vec<Pem> =
         Pem::iter_from_buffer(bytes).collect::<Result<_, _>>().map_err(|error| format!("not sound PEM: {error}"))?;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::oneshot;
 
 pub use process::{Service, run};
 pub use remote::RemoteSigner;
@@ -84,22 +85,27 @@ impl Keys {
         }
     }
 
-    /// Forgets a credential by its name, or all of an owner.
-    ///
-    /// # Errors
-    /// The signer process does not answer; then it still has the keys.
-    pub fn forget(&self, owner: &str, name: Option<&str>) -> Result<(), Error> {
-        match (self, name) {
-            (Self::Here(signer), Some(name)) => {
-                signer.remove(owner, name);
-                Ok(())
+    /// Forgets a credential by its name, or all of an owner: in this process before it returns; the signer process may
+    /// take seconds to answer, and the caller need not wait for it. An error comes where it does not; then it still has
+    /// the keys. Needs a tokio runtime.
+    pub fn forget(&self, owner: &str, name: Option<&str>) -> oneshot::Receiver<Result<(), Error>> {
+        let (done, forgotten) = oneshot::channel();
+        let (owner, name) = (owner.to_owned(), name.map(str::to_owned));
+        // Who does not wait does not want to know.
+        match self {
+            Self::Here(signer) => {
+                match name {
+                    Some(name) => _ = signer.remove(&owner, &name),
+                    None => signer.remove_owner(&owner),
+                }
+                let _ = done.send(Ok(()));
             }
-            (Self::Here(signer), None) => {
-                signer.remove_owner(owner);
-                Ok(())
+            Self::Elsewhere(signer) => {
+                let signer = Arc::clone(signer);
+                tokio::task::spawn_blocking(move || done.send(signer.forget(&owner, name.as_deref())));
             }
-            (Self::Elsewhere(signer), name) => signer.forget(owner, name),
         }
+        forgotten
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
 /// What the peer's own certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,13 @@ impl Leaf {
             not_after: validity.not_after.timestamp(),
         })
     }
+}
+
+/// When a revocation list (DER) says that the next one will be there, in seconds since 1970; `None` if it does not say,
+/// or is not one.
+pub fn next_update(list: &[u8]) -> Option<i64> {
+    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+    list.next_update().map(|time| time.timestamp())
 }
 
 /// A name that a certificate proves, or that policy asks for. A kind proves nothing of another: who may issue

@@ -23,7 +23,7 @@ use crate::crypto::Secret;
 use crate::error::Error;
 
 pub use self::rustls::{Client, Service, Tickets};
-pub use certificate::Leaf;
+pub use certificate::{Leaf, next_update};
 pub use profile::{Identity, KeyLog, Offer, Pin, Profile, Revocation, Serve, ServerIdentity, ServiceProfile, Trust};
 
 /// A handshake in progress.

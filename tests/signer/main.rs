@@ -1,5 +1,5 @@
 //! The signer in this process: what it signs, and all that it does not.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests are tests")]
 
 mod good;
 mod hostile;

@@ -42,6 +42,12 @@ impl Connections {
         Ok(Self(connections))
     }
 
+    /// Of a test without a network.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(mpsc::channel(1).1)
+    }
+
     /// The next one. Can be dropped and called again.
     pub async fn recv(&mut self) -> Option<Connection> {
         self.0.recv().await

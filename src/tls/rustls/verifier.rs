@@ -9,9 +9,10 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::VerifierBuilderError;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::{Error, Reason};
+use crate::tls::certificate::next_update;
 use crate::tls::profile::{Pin, Revocation, Trust};
 
 /// Prepared once per trust, shared by all its handshakes.
@@ -41,8 +42,10 @@ impl Verifier {
             builder.build().map_err(|error| unusable(&error))
         });
         let chain = chain.transpose()?;
-        let crls_until = trust.crls.iter().filter_map(|der| next_update(der)).min();
+        let crls_until = trust.crls.iter().filter_map(|list| next_update(list)).min();
         let algorithms = provider.signature_verification_algorithms;
+        // A list of before 1970 is out of date at any time.
+        let crls_until = crls_until.map(|time| time.try_into().unwrap_or(0));
         Ok(Self { chain, pins: trust.pins.clone(), crls_until, algorithms })
     }
 
@@ -119,12 +122,6 @@ pub(super) fn roots(trust: &Trust) -> Result<Option<Arc<RootCertStore>>, Error> 
 pub(super) fn crls(trust: &Trust) -> Option<(Vec<CertificateRevocationListDer<'static>>, Revocation)> {
     let crls: Vec<_> = trust.crls.iter().map(|der| CertificateRevocationListDer::from(der.clone())).collect();
     (!crls.is_empty()).then_some((crls, trust.revocation))
-}
-
-/// Of a revocation list in DER.
-fn next_update(der: &[u8]) -> Option<u64> {
-    let (_, crl) = CertificateRevocationList::from_der(der).ok()?;
-    Some(crl.next_update()?.timestamp().try_into().unwrap_or(0))
 }
 
 pub(super) fn unusable(error: &VerifierBuilderError) -> Error {
