@@ -2,9 +2,10 @@
 //!
 //! Two things rustls does not offer, and how they are had all the same:
 //!
-//! * It gives up the record keys of a finished handshake, but a TLS 1.3 terminal needs the *traffic secrets*
-//!   they come from, to do KeyUpdate by itself. `capture` catches those with a key log that belongs to one
-//!   session; `export` hands them over only if `watch` saw rustls make its keys of them and use those for nothing yet.
+//! * It gives up the record keys of a finished handshake, but at the cost of deriving them again, and a TLS 1.3
+//!   terminal needs the *traffic secrets* they come from, to do KeyUpdate by itself. `capture` catches those with a key
+//!   log that belongs to one session; `watch` sees which keys rustls uses, and for how many records. `export` hands over
+//!   only what both agree on.
 //! * It lets a signer see a digest, but ours signs only what it was given whole. `transcript` keeps what
 //!   rustls hashes; `current` brings it to `identity`, which asks the signer.
 //!

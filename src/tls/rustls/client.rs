@@ -64,6 +64,8 @@ impl Client {
         config.time_provider = capture.clone();
         let purse = offer.tickets.as_ref().map(|tickets| Purse::new(tickets, unix_now));
         if let Some(purse) = &purse {
+            // Without leave to take its keys out, rustls leaves nothing behind that can take a ticket.
+            config.enable_secret_extraction = true;
             config.resumption = Resumption::store(purse.clone()).tls12_resumption(Tls12Resumption::Disabled);
             config.send_ticket_request = Some(TicketRequest { new_session_count: 1, resumption_count: 1 });
         }
@@ -89,7 +91,6 @@ impl Client {
             .dangerous()
             .with_custom_certificate_verifier(self.verifier.clone())
             .with_client_cert_resolver(self.certificates.clone());
-        config.enable_secret_extraction = true;
         config.require_ems = true;
         // Tickets are asked for only where they can be used: they would reach the terminal at the cost of its link.
         config.resumption = Resumption::disabled();

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use keyferry_parsers::messages::{ProofMethod, ProvedPeer, Role};
 use keyferry_parsers::tls::{CipherSuite, NamedGroup, ProtocolVersion};
-use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, HandshakeKind};
+use rustls::HandshakeKind;
 
 use super::capture::Capture;
 use super::session::Peer;
@@ -39,15 +39,12 @@ pub(super) fn export(wire: Wire, capture: &Arc<Capture>, peer: &Peer) -> Result<
 
     let (secrets, sequence, rest) = match version {
         ProtocolVersion::TLS_1_3 => (capture.take_traffic_secrets(role), 0, wire.into_rest().map_err(|_| ambiguous())?),
-        ProtocolVersion::TLS_1_2 => {
-            (keys_and_ivs(suite, &wire.extract().map_err(|_| ambiguous())?), SEQUENCE_AFTER_FINISHED, None)
-        }
+        ProtocolVersion::TLS_1_2 => (capture.watch.take_keys(), SEQUENCE_AFTER_FINISHED, None),
         _ => return Err(ambiguous()),
     };
-    let (tx_secret, rx_secret) = secrets.ok_or_else(ambiguous)?;
-    if suite.secret_length(version) != Some(tx_secret.as_bytes().len()) {
-        return Err(ambiguous());
-    }
+    let length = suite.secret_length(version);
+    let fits = |secret: &Secret| Some(secret.as_bytes().len()) == length;
+    let (tx_secret, rx_secret) = secrets.filter(|(tx, rx)| fits(tx) && fits(rx)).ok_or_else(ambiguous)?;
     let ticket_taker = match (rest, peer) {
         (Some(rest), Peer::Server { verifier, purse: Some(purse), .. }) => {
             purse.proved_by(&certificates, verifier.crls_until());
@@ -97,36 +94,3 @@ fn proved_peer(peer: &Peer, certificates: &[Vec<u8>]) -> Option<ProvedPeer> {
     };
     Some(ProvedPeer { method, identity })
 }
-
-/// TLS 1.2: what protected Finished, record 0, and goes on with record 1.
-fn keys_and_ivs(suite: CipherSuite, extracted: &ExtractedSecrets) -> Option<(Secret, Secret)> {
-    let aead = suite.tls13_equivalent()?;
-    let length = suite.secret_length(ProtocolVersion::TLS_1_2)?;
-    let one = |(sequence, keys): &(u64, ConnectionTrafficSecrets)| {
-        let (key, iv) = key_and_iv(aead, keys)?;
-        let mut secret = Secret::zeroed(length);
-        let (to_key, to_iv) = secret.as_mut_bytes().split_at_mut_checked(key.len())?;
-        if *sequence != SEQUENCE_AFTER_FINISHED || to_iv.len() != iv.len() {
-            return None;
-        }
-        to_key.copy_from_slice(key);
-        to_iv.copy_from_slice(iv);
-        Some(secret)
-    };
-    Some((one(&extracted.tx)?, one(&extracted.rx)?))
-}
-
-/// The extracted key and IV, if they are for the AEAD of this TLS 1.3 suite.
-fn key_and_iv(aead: CipherSuite, keys: &ConnectionTrafficSecrets) -> Option<(&[u8], &[u8])> {
-    match (aead, keys) {
-        (CipherSuite::TLS_AES_128_GCM_SHA256, ConnectionTrafficSecrets::Aes128Gcm { key, iv })
-        | (CipherSuite::TLS_AES_256_GCM_SHA384, ConnectionTrafficSecrets::Aes256Gcm { key, iv })
-        | (CipherSuite::TLS_CHACHA20_POLY1305_SHA256, ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) => {
-            Some((key.as_ref(), iv.as_ref()))
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests;

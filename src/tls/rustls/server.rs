@@ -91,7 +91,6 @@ impl Service {
             .map_err(|error| Error::new(Reason::INTERNAL, format!("TLS algorithms do not fit together: {error}")))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(NoCertificate));
-        config.enable_secret_extraction = true;
         config.require_ems = true;
         // The terminal's order of suites counts: it pays for them.
         config.ignore_client_order = true;

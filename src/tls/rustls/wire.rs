@@ -6,7 +6,7 @@ use std::ops::Deref;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{CommonState, Connection, ExtractedSecrets};
+use rustls::{CommonState, Connection};
 
 /// More than any handshake message that rustls takes, with the record that completes it.
 const MOST_WAITING: usize = 1 << 17;
@@ -97,14 +97,6 @@ impl Wire {
                 Connection::Client(_) => None,
             },
             Self::Resumable(_) => None,
-        }
-    }
-
-    /// The keys in use.
-    pub(super) fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
-        match self {
-            Self::Stream(connection) => connection.dangerous_extract_secrets(),
-            Self::Resumable(wire) => Ok(wire.connection.dangerous_into_kernel_connection()?.0),
         }
     }
 

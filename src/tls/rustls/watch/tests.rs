@@ -1,11 +1,14 @@
 use std::io::{Read, Write};
 
 use keyferry_parsers::messages::Role;
-use keyferry_parsers::tls::CipherSuite;
+use keyferry_parsers::tls::{CipherSuite, ProtocolVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ExtractedSecrets, RootCertStore, ServerConfig};
-use rustls::{ServerConnection, version::TLS13};
+use rustls::{
+    ServerConnection,
+    version::{TLS12, TLS13},
+};
 
 use super::*;
 use crate::crypto::{self, GROUPS, SUITES, Secret};
@@ -63,22 +66,26 @@ impl World {
     }
 
     fn secrets(&self) -> Option<(Secret, Secret)> {
-        self.capture.take_traffic_secrets(self.role)
+        match self.subject.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => self.capture.take_traffic_secrets(self.role),
+            _ => self.capture.watch.take_keys(),
+        }
     }
 }
 
 fn configurations(client: Arc<CryptoProvider>, server: Arc<CryptoProvider>) -> (ClientConfig, ServerConfig) {
+    let versions = if client.cipher_suites.iter().any(|suite| suite.tls13().is_some()) { [&TLS13] } else { [&TLS12] };
     let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let mut client = ClientConfig::builder_with_provider(client)
-        .with_protocol_versions(&[&TLS13])
+        .with_protocol_versions(&versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.enable_secret_extraction = true;
     let mut server = ServerConfig::builder_with_provider(server)
-        .with_protocol_versions(&[&TLS13])
+        .with_protocol_versions(&versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
@@ -104,12 +111,16 @@ fn carry(from: &mut Connection, to: &mut Connection) {
 }
 
 #[test]
-fn every_suite_of_tls_1_3_is_watched() {
+fn every_suite_is_watched() {
     for suite in ALL_CIPHER_SUITES {
         let twin = watched(*suite);
         assert_eq!((twin.suite(), twin.version()), (suite.suite(), suite.version()));
-        let is_another = twin.tls13().zip(suite.tls13()).is_some_and(|(twin, suite)| !std::ptr::eq(twin, suite));
-        assert_eq!(is_another, suite.tls13().is_some());
+        let is_another = match (twin, *suite) {
+            (SupportedCipherSuite::Tls13(twin), SupportedCipherSuite::Tls13(suite)) => !std::ptr::eq(twin, suite),
+            (SupportedCipherSuite::Tls12(twin), SupportedCipherSuite::Tls12(suite)) => !std::ptr::eq(twin, suite),
+            _ => false,
+        };
+        assert!(is_another, "{suite:?}");
     }
 }
 
@@ -121,28 +132,56 @@ fn a_finished_handshake_gives_the_secrets_behind_the_very_keys_of_rustls() {
             let (tx, rx) = world.secrets().unwrap();
             let ExtractedSecrets { tx: used_tx, rx: used_rx } = world.subject.dangerous_extract_secrets().unwrap();
             for (secret, (sequence, keys)) in [(tx, used_tx), (rx, used_rx)] {
-                let (key, iv) = match &keys {
-                    ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-                    | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-                    | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
-                    _ => panic!("another AEAD"),
-                };
+                let (key, iv) = key_and_iv(&keys);
                 assert_eq!(sequence, 0);
-                assert_eq!(crypto::record_key(*suite, &secret).unwrap().as_bytes(), key.as_ref(), "{suite}");
-                assert_eq!(crypto::record_iv(*suite, &secret).unwrap().as_bytes(), iv.as_ref(), "{suite}");
+                assert_eq!(crypto::record_key(*suite, &secret).unwrap().as_bytes(), key, "{suite}");
+                assert_eq!(crypto::record_iv(*suite, &secret).unwrap().as_bytes(), iv, "{suite}");
             }
         }
     }
 }
 
 #[test]
-fn a_record_in_either_direction_is_too_much() {
+fn in_tls_1_2_it_gives_the_very_keys_of_rustls() {
     for role in ROLES {
-        let mut world = World::new(role, SUITES[0]);
+        for suite in SUITES[3..].iter().filter(|suite| suite.to_string().contains("ECDSA")) {
+            let world = World::new(role, *suite);
+            let (tx, rx) = world.secrets().unwrap();
+            assert!(world.secrets().is_none(), "they leave once");
+            let used = world.subject.dangerous_extract_secrets().unwrap();
+            assert_eq!((used.tx.0, used.rx.0), (1, 1), "Finished");
+            let (key, iv) = key_and_iv(&used.tx.1);
+            assert_eq!(tx.as_bytes(), [key, iv].concat(), "{suite}");
+            let (key, iv) = key_and_iv(&used.rx.1);
+            // With AES-GCM the rest of the nonce is in the record.
+            let fixed = if suite.to_string().contains("GCM") { 4 } else { 12 };
+            assert_eq!(rx.as_bytes()[..key.len() + fixed], [key, &iv[..fixed]].concat(), "{suite}");
+            assert_eq!(Some(rx.as_bytes().len()), suite.secret_length(ProtocolVersion::TLS_1_2));
+        }
+    }
+}
+
+fn key_and_iv(keys: &ConnectionTrafficSecrets) -> (&[u8], &[u8]) {
+    match keys {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key.as_ref(), iv.as_ref()),
+        _ => panic!("another AEAD"),
+    }
+}
+
+/// One suite of each version.
+const VERSIONS: [CipherSuite; 2] =
+    [CipherSuite::TLS_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
+
+#[test]
+fn a_record_in_either_direction_is_too_much() {
+    for (role, suite) in ROLES.into_iter().flat_map(|role| VERSIONS.map(|suite| (role, suite))) {
+        let mut world = World::new(role, suite);
         world.subject.writer().write_all(b"early").unwrap();
         assert!(world.secrets().is_none(), "sent");
 
-        let mut world = World::new(role, SUITES[0]);
+        let mut world = World::new(role, suite);
         world.peer.writer().write_all(b"early").unwrap();
         world.step(true);
         let mut heard = [0; 5];
@@ -168,8 +207,8 @@ fn a_key_update_in_either_direction_is_too_much() {
 
 #[test]
 fn what_nobody_watched_is_not_given_away() {
-    for role in ROLES {
-        assert!(World::with(role, SUITES[0], false).secrets().is_none());
+    for (role, suite) in ROLES.into_iter().flat_map(|role| VERSIONS.map(|suite| (role, suite))) {
+        assert!(World::with(role, suite, false).secrets().is_none());
     }
 }
 
