@@ -3,6 +3,12 @@
 //! It sits under everything that computes with keys. Nothing here keeps state; randomness comes from
 //! the source that a caller put into the [`CryptoProvider`], the system's in [`provider`].
 
+mod aead;
+mod aes_mac;
+mod cipher;
+mod hash;
+mod integrity;
+mod prf;
 mod secret;
 mod x25519mlkem768;
 
@@ -16,6 +22,11 @@ use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, SupportedKxG
 
 use crate::error::{Error, Reason};
 
+pub use aead::{Aead, Tag};
+pub use cipher::{AesKey, Cipher};
+pub use hash::Hash;
+pub use integrity::Integrity;
+pub use prf::Prf;
 pub use secret::Secret;
 pub use x25519mlkem768::X25519MlKem768;
 
