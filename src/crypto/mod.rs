@@ -10,6 +10,7 @@ mod hash;
 mod integrity;
 mod prf;
 mod secret;
+mod tls13_hkdf;
 mod x25519mlkem768;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use hash::Hash;
 pub use integrity::Integrity;
 pub use prf::Prf;
 pub use secret::Secret;
+pub use tls13_hkdf::{expand_label, hkdf_extract};
 pub use x25519mlkem768::X25519MlKem768;
 
 /// The key exchange groups there are, best first; the default of a policy.

@@ -11,6 +11,7 @@
 //! ```
 
 mod certificate;
+pub mod keymat;
 mod profile;
 mod rustls;
 
