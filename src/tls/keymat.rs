@@ -3,6 +3,7 @@
 //!
 //! The engine leaves these to its library; they are for whoever checks a recorded handshake against its secrets.
 
+pub mod suite;
 pub mod tls13;
 
 use crate::crypto::{Hash, Prf, Secret};

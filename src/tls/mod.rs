@@ -13,6 +13,7 @@
 mod certificate;
 pub mod keymat;
 mod profile;
+pub mod protect;
 mod rustls;
 
 use std::time::Duration;
