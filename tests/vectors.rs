@@ -15,4 +15,5 @@ mod vectors {
     pub mod ikev2;
     pub mod logged;
     pub mod nist;
+    pub mod tls;
 }

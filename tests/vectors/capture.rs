@@ -1,4 +1,4 @@
-//! The IKE messages of a capture: as much of pcap, Ethernet, IPv4, UDP and ISAKMP as these captures have.
+//! The IKE messages and TCP segments of a capture: as much of every layer as these captures have.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,17 +13,10 @@ pub struct Payload {
 }
 
 pub fn messages(scenario: &str) -> Vec<Message> {
-    let path = format!("{}/tests/vectors/ike/{scenario}.pcap", env!("CARGO_MANIFEST_DIR"));
-    let file = std::fs::read(path).unwrap();
-    assert_eq!(file[..4], 0xa1b2_c3d4_u32.to_le_bytes());
-    let mut rest = &file[24..];
     let (mut ip_fragments, mut ike_fragments) = (BTreeMap::<u16, Vec<u8>>::new(), Vec::new());
     let mut messages = Vec::new();
-    while !rest.is_empty() {
-        let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
-        let (frame, after) = rest[16..].split_at(length);
-        rest = after;
-        let Some(datagram) = udp(&frame[14..], &mut ip_fragments) else { continue };
+    for packet in packets(&format!("{}/tests/vectors/ike/{scenario}.pcap", env!("CARGO_MANIFEST_DIR"))) {
+        let Some(datagram) = udp(&packet, &mut ip_fragments) else { continue };
         let (ports, mut message) = (&datagram[..4], &datagram[8..]);
         if ports.chunks(2).any(|port| port == 4500_u16.to_be_bytes()) {
             let Some(ike) = message.strip_prefix(&[0; 4]) else { continue };
@@ -34,13 +27,45 @@ pub fn messages(scenario: &str) -> Vec<Message> {
     messages
 }
 
+/// The source port and payload of each TCP segment; in these captures nothing is lost or out of order.
+pub fn tcp_segments(path: &str) -> Vec<(u16, Vec<u8>)> {
+    let segment = |packet: Vec<u8>| {
+        let tcp = &packet[header_length(&packet)..total_length(&packet)];
+        let data = usize::from(tcp[12] >> 4) * 4;
+        (u16::from_be_bytes([tcp[0], tcp[1]]), tcp[data..].to_vec())
+    };
+    packets(path).into_iter().map(segment).collect()
+}
+
+/// The IPv4 packets of a capture.
+fn packets(path: &str) -> Vec<Vec<u8>> {
+    let file = std::fs::read(path).unwrap();
+    assert_eq!(file[..4], 0xa1b2_c3d4_u32.to_le_bytes());
+    let (mut rest, mut packets) = (&file[24..], Vec::new());
+    while !rest.is_empty() {
+        let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        let (frame, after) = rest[16..].split_at(length);
+        assert_eq!(frame[12..14], [8, 0], "IPv4");
+        packets.push(frame[14..].to_vec());
+        rest = after;
+    }
+    packets
+}
+
+fn header_length(packet: &[u8]) -> usize {
+    usize::from(packet[0] & 0x0f) * 4
+}
+
+fn total_length(packet: &[u8]) -> usize {
+    usize::from(u16::from_be_bytes([packet[2], packet[3]]))
+}
+
 /// A whole UDP datagram, once the last of its IP fragments came, which is in order.
 fn udp(packet: &[u8], fragments: &mut BTreeMap<u16, Vec<u8>>) -> Option<Vec<u8>> {
-    let header = usize::from(packet[0] & 0x0f) * 4;
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     assert_eq!(packet[9], 17, "UDP");
     let parts = fragments.entry(word(4)).or_default();
-    parts.extend_from_slice(&packet[header..usize::from(word(2))]);
+    parts.extend_from_slice(&packet[header_length(packet)..total_length(packet)]);
     let more = word(6) & 0x2000 != 0;
     (!more).then(|| fragments.remove(&word(4)).unwrap())
 }
