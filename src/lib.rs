@@ -9,7 +9,7 @@
 //! daemon    the live driver: sockets, clock and threads around one gateway
 //! io        the only sockets, clocks, files, threads and unsafe code
 //! gateway   sans-IO heart: admission, offers, flows, hand-over
-//! tls  terminals
+//! ike  tls  terminals
 //! policy    who may talk to whom, and what the other must prove
 //! signer    who a terminal is, and what is signed in its name
 //! crypto    one facade over the libraries
@@ -25,6 +25,7 @@ pub mod crypto;
 pub mod error;
 pub mod gateway;
 pub mod hex;
+pub mod ike;
 pub mod policy;
 pub mod signer;
 pub mod stats;

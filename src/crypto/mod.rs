@@ -3,7 +3,14 @@
 //! It sits under everything that computes with keys. Nothing here keeps state; randomness comes from
 //! the source that a caller put into the [`CryptoProvider`], the system's in [`provider`].
 
+mod aead;
+mod aes_mac;
+mod cipher;
+mod hash;
+mod integrity;
+mod prf;
 mod secret;
+mod tls13_hkdf;
 mod x25519mlkem768;
 
 use std::sync::Arc;
@@ -16,7 +23,13 @@ use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, SupportedKxG
 
 use crate::error::{Error, Reason};
 
+pub use aead::{Aead, Tag};
+pub use cipher::{AesKey, Cipher};
+pub use hash::Hash;
+pub use integrity::Integrity;
+pub use prf::Prf;
 pub use secret::Secret;
+pub use tls13_hkdf::{expand_label, hkdf_extract};
 pub use x25519mlkem768::X25519MlKem768;
 
 /// The key exchange groups there are, best first; the default of a policy.

@@ -49,6 +49,13 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+impl PartialEq<[u8]> for Secret {
+    /// What was computed against what came over the wire, in a time that depends on the lengths only.
+    fn eq(&self, other: &[u8]) -> bool {
+        self.0.ct_eq(other).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +70,7 @@ mod tests {
             assert!(secret != other, "byte {position}");
         }
         assert!(secret != Secret::from_slice(&[7; 31]));
+        assert!(secret == *[7; 32].as_slice() && secret != *[7; 31].as_slice() && secret != *[6; 32].as_slice());
         assert!(Secret::zeroed(4) == Secret::from_slice(&[0; 4]));
     }
 }

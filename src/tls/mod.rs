@@ -11,7 +11,9 @@
 //! ```
 
 mod certificate;
+pub mod keymat;
 mod profile;
+pub mod protect;
 mod rustls;
 
 use std::time::Duration;

@@ -1,0 +1,5 @@
+//! IKEv2 (RFC 7296).
+
+pub mod algorithms;
+pub mod keymat;
+pub mod protect;
