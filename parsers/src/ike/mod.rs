@@ -16,6 +16,7 @@ mod identity;
 mod registries;
 mod spi;
 pub mod v1;
+pub mod v2;
 mod vendor_id;
 mod wire;
 
