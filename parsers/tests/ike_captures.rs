@@ -6,8 +6,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use keyferry_parsers::ParseError;
+use keyferry_parsers::ike::rules::{Payloads, Position, check};
 use keyferry_parsers::ike::{
-    CertificateEncoding, Group, PayloadType, RawMessage, Version, looks_like_ike, v1, v2, vendor_name,
+    CertificateEncoding, ExchangeType, Flags, Group, PayloadType, RawMessage, Version, looks_like_ike, v1, v2,
+    vendor_name,
 };
 
 fn read(path: &str) -> Vec<u8> {
@@ -312,4 +314,71 @@ fn a_cookie_is_asked_for() {
     let v2::Body::Notify(notify) = message.payloads[0].body else { panic!("no N") };
     assert_eq!(notify.notify_type, v2::NotifyType::COOKIE);
     assert!(!notify.data.is_empty());
+}
+
+/// The types of the outer payloads.
+fn outer(parsed: &Parsed<'_>) -> Vec<PayloadType> {
+    match parsed {
+        Parsed::V1(message) => {
+            message.payloads().unwrap_or_default().iter().map(|each| each.body.payload_type()).collect()
+        }
+        Parsed::V2(message) => message.payloads.iter().map(|each| each.body.payload_type()).collect(),
+        Parsed::DecryptedV1(payloads, _) => payloads.iter().map(|each| each.body.payload_type()).collect(),
+        Parsed::DecryptedV2(payloads) => payloads.iter().map(|each| each.body.payload_type()).collect(),
+    }
+}
+
+#[test]
+fn messages_of_ikev2_keep_the_rules() {
+    let decrypted = all("decrypted");
+    let mut checked = 0;
+    for (name, bytes) in all("message").iter().filter(|(name, _)| name.starts_with("message/ikev2")) {
+        let raw = RawMessage::parse(bytes).unwrap();
+        let response = raw.header.flags.contains(Flags::RESPONSE);
+        let position = if response { Position::Response } else { Position::Request };
+        let clear = outer(&Parsed::parse(name, bytes).unwrap());
+        let stem = name.replace("message/", "decrypted/") + ".";
+        let inner = decrypted.iter().find(|(other, _)| other.starts_with(&stem));
+        let inner = inner.map(|(name, bytes)| outer(&Parsed::parse(name, bytes).unwrap()));
+        let encrypted = if clear.contains(&PayloadType::V2_SK) { inner.as_deref() } else { Some(&[][..]) };
+        let payloads = Payloads { clear: &clear, encrypted };
+        assert_eq!(check(raw.header.exchange_type, position, payloads), Ok(()), "{name}");
+        checked += usize::from(inner.is_some());
+    }
+    assert_eq!(checked, 8);
+}
+
+#[test]
+fn messages_of_ikev1_keep_the_rules() {
+    let files = well_formed();
+    let main_mode = ExchangeType::IDENTITY_PROTECTION;
+    let quick_mode = ExchangeType::QUICK_MODE;
+    let psk = "ikev1-main-psk-aes128-sha1-modp2048";
+    let rsa = "ikev1-main-rsasig-aes256-sha384-modp3072-p500";
+    let aggressive = "ikev1-aggr-rsasig-aes128-sha256-modp2048";
+    for (exchange, number, name) in [
+        (main_mode, 1, format!("message/{psk}.01")),
+        (main_mode, 2, format!("message/{psk}.02")),
+        (main_mode, 3, format!("message/{psk}.03")),
+        (main_mode, 4, format!("message/{rsa}.04")),
+        (main_mode, 5, format!("decrypted/{psk}.05.5")),
+        (main_mode, 5, format!("decrypted/{rsa}.05.5")),
+        (main_mode, 6, format!("decrypted/{psk}.06.5")),
+        (main_mode, 3, "message/ISAKMP_sa_setup.03".into()),
+        (quick_mode, 1, format!("decrypted/{psk}.07.8")),
+        (quick_mode, 2, format!("decrypted/{psk}.08.8")),
+        (quick_mode, 3, format!("decrypted/{psk}.09.8")),
+        (ExchangeType::INFORMATIONAL_V1, 1, format!("decrypted/{psk}.10.8")),
+        (ExchangeType::AGGRESSIVE, 1, format!("message/{aggressive}.01")),
+        (ExchangeType::AGGRESSIVE, 2, format!("message/{aggressive}.02")),
+        (ExchangeType::AGGRESSIVE, 2, format!("message/{aggressive}.03-whole")),
+        (ExchangeType::AGGRESSIVE, 3, format!("decrypted/{aggressive}.05.6")),
+    ] {
+        let types = outer(&Parsed::parse(&name, &files[&name]).unwrap());
+        let payloads = match name.starts_with("decrypted/") {
+            true => Payloads { clear: &[], encrypted: Some(&types) },
+            false => Payloads::clear(&types),
+        };
+        assert_eq!(check(exchange, Position::Message(number), payloads), Ok(()), "{name}");
+    }
 }

@@ -14,6 +14,7 @@ mod chain;
 mod header;
 mod identity;
 mod registries;
+pub mod rules;
 mod spi;
 pub mod v1;
 pub mod v2;
