@@ -4,7 +4,7 @@
 //! parses is emitted so that it parses to the same again.
 
 use keyferry_parsers::ike::rules::{self, Payloads, Position};
-use keyferry_parsers::ike::{Chain, PayloadType, RawMessage, looks_like_ike, v1, v2, vendor_name};
+use keyferry_parsers::ike::{PayloadType, RawMessage, looks_like_ike, v1, v2, vendor_name};
 use keyferry_parsers::messages::{
     Connect, ConnectAnswer, Echo, Failure, Handover, KxAnswer, KxRequest, Listen, ListenAnswer, SessionPush, Ticket,
 };
@@ -107,8 +107,7 @@ pub fn ike_message(bytes: &[u8]) {
     assert_eq!(emitted, bytes);
 
     // The payloads one by one, even where the message as a whole is broken.
-    let types: Vec<PayloadType> =
-        Chain::new(raw.next_payload, raw.body).map_while(Result::ok).map(|payload| payload.payload_type).collect();
+    let types: Vec<PayloadType> = raw.payloads().map_while(Result::ok).map(|payload| payload.payload_type).collect();
     for position in [Position::Message(1), Position::Message(5), Position::Request, Position::Response] {
         let checked = rules::check(raw.header.exchange_type, position, Payloads::clear(&types));
         let _ = checked.map_err(|broken| broken.to_string());

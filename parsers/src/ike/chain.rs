@@ -25,12 +25,20 @@ pub struct RawPayload<'a> {
 pub struct Chain<'a> {
     next: PayloadType,
     rest: &'a [u8],
+    /// The types of payloads that name what is inside of them instead of what follows.
+    last: &'static [PayloadType],
 }
 
 impl<'a> Chain<'a> {
-    /// The chain in `bytes` that begins with a payload of type `first`.
-    pub const fn new(first: PayloadType, bytes: &'a [u8]) -> Self {
-        Self { next: first, rest: bytes }
+    /// The chain of IKEv1 in `bytes` that begins with a payload of type `first`.
+    pub const fn v1(first: PayloadType, bytes: &'a [u8]) -> Self {
+        Self { next: first, rest: bytes, last: &[] }
+    }
+
+    /// The chain of IKEv2 in `bytes` that begins with a payload of type `first`. It ends with SK or SKF (RFC 7296
+    /// section 3.14).
+    pub const fn v2(first: PayloadType, bytes: &'a [u8]) -> Self {
+        Self { next: first, rest: bytes, last: &[PayloadType::V2_SK, PayloadType::V2_SKF] }
     }
 
     /// The bytes after the last payload, once the iterator has ended without an error.
@@ -65,9 +73,7 @@ impl<'a> Chain<'a> {
         let body = body(&mut reader, "Payload.length", length, HEADER_LENGTH)?;
         let payload = RawPayload { payload_type: self.next, next_payload, reserved, body };
         self.rest = reader.rest();
-        // What an encrypted payload names is inside it; it is the last one (RFC 7296 section 3.14).
-        let ends = matches!(self.next, PayloadType::V2_SK | PayloadType::V2_SKF);
-        self.next = if ends { PayloadType::NONE } else { next_payload };
+        self.next = if self.last.contains(&self.next) { PayloadType::NONE } else { next_payload };
         Ok(payload)
     }
 }
@@ -99,7 +105,7 @@ pub(super) fn structures<'a, T>(
     mut parse: impl FnMut(RawPayload<'a>) -> Result<T, ParseError>,
 ) -> Result<Vec<T>, ParseError> {
     let first = if bytes.is_empty() { PayloadType::NONE } else { each };
-    Chain::new(first, bytes).parse_all(place, |structure| {
+    Chain::v1(first, bytes).parse_all(place, |structure| {
         if structure.payload_type != each {
             return Err(ParseError { place, fault: Fault::Illegal });
         }
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn payloads_come_one_after_the_other() {
         let bytes = [10, 0, 0, 5, 7, 0, 0x80, 0, 4, 9];
-        let mut chain = Chain::new(PayloadType::KE, &bytes);
+        let mut chain = Chain::v1(PayloadType::KE, &bytes);
         let first = chain.next().unwrap().unwrap();
         assert_eq!((first.payload_type, first.next_payload), (PayloadType::KE, PayloadType::NONCE));
         assert_eq!((first.reserved, first.body), (0, &[7][..]));
@@ -143,9 +149,13 @@ mod tests {
 
     #[test]
     fn an_encrypted_payload_is_the_last() {
-        let mut chain = Chain::new(PayloadType::V2_SK, &[35, 0, 0, 5, 7]);
+        let mut chain = Chain::v2(PayloadType::V2_SK, &[35, 0, 0, 5, 7]);
         assert_eq!(chain.next().unwrap().unwrap().next_payload, PayloadType::V2_IDI);
         assert_eq!(chain.next(), None);
+        // In IKEv1 the number means nothing.
+        let mut chain = Chain::v1(PayloadType::V2_SK, &[35, 0, 0, 5, 7]);
+        assert!(chain.next().unwrap().is_ok());
+        assert!(chain.next().unwrap().is_err());
     }
 
     #[test]
@@ -156,7 +166,7 @@ mod tests {
             (&[1, 0, 0, 4, 1, 0], Fault::Truncated),
             (&[1, 0, 0, 4], Fault::Truncated),
         ] {
-            let mut chain = Chain::new(PayloadType::VID, bytes);
+            let mut chain = Chain::v1(PayloadType::VID, bytes);
             assert!(chain.next().unwrap().is_ok());
             assert_eq!(chain.next().unwrap().unwrap_err().fault, fault);
             assert_eq!(chain.next(), None);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::wire::Reader;
-use super::{ExchangeType, PayloadType};
+use super::{Chain, ExchangeType, PayloadType};
 use crate::{EmitError, Fault, ParseError};
 
 /// A version of the protocol: major in the upper four bits, minor in the lower four.
@@ -124,6 +124,15 @@ impl<'a> RawMessage<'a> {
         reader.finish("Message")?;
         let header = Header { initiator_spi, responder_spi, version, exchange_type, flags, message_id };
         Ok(Self { header, next_payload, body })
+    }
+
+    /// The payloads one by one, of which an encrypted message of IKEv1 shows none.
+    pub const fn payloads(&self) -> Chain<'a> {
+        match self.header.version.major() {
+            1 if self.header.flags.contains(Flags::ENCRYPTION) => Chain::v1(PayloadType::NONE, &[]),
+            1 => Chain::v1(self.next_payload, self.body),
+            _ => Chain::v2(self.next_payload, self.body),
+        }
     }
 
     /// Writes header and body.

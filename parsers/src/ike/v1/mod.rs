@@ -68,7 +68,7 @@ impl<'a> Message<'a> {
         let content = if raw.header.flags.contains(Flags::ENCRYPTION) {
             Content::Encrypted { first: raw.next_payload, ciphertext: raw.body }
         } else {
-            Content::Clear(Chain::new(raw.next_payload, raw.body).parse_all("Message", Payload::from_raw)?)
+            Content::Clear(raw.payloads().parse_all("Message", Payload::from_raw)?)
         };
         Ok(Self { header: raw.header, content })
     }
@@ -120,7 +120,7 @@ impl<'a> Payload<'a> {
     /// Reads the payloads of a decrypted message, the first of which is of type `first`, and gives the padding behind
     /// them.
     pub fn parse_all(first: PayloadType, decrypted: &'a [u8]) -> Result<(Vec<Self>, &'a [u8]), ParseError> {
-        Chain::new(first, decrypted).parse(Self::from_raw)
+        Chain::v1(first, decrypted).parse(Self::from_raw)
     }
 
     /// Takes the body apart.

@@ -57,7 +57,7 @@ impl<'a> Message<'a> {
         if raw.header.version.major() != Version::V2.major() {
             return Err(ParseError { place: "Header.version", fault: Fault::Illegal });
         }
-        let payloads = Chain::new(raw.next_payload, raw.body).parse_all("Message", Payload::from_raw)?;
+        let payloads = raw.payloads().parse_all("Message", Payload::from_raw)?;
         Ok(Self { header: raw.header, payloads })
     }
 
@@ -106,7 +106,7 @@ impl<'a> Payload<'a> {
 
     /// Reads decrypted payloads without their padding, the first of which is of type `first`.
     pub fn parse_all(first: PayloadType, decrypted: &'a [u8]) -> Result<Vec<Self>, ParseError> {
-        Chain::new(first, decrypted).parse_all("Encrypted", Self::from_raw)
+        Chain::v2(first, decrypted).parse_all("Encrypted", Self::from_raw)
     }
 
     /// Takes the body apart.
