@@ -54,8 +54,8 @@ impl<'a> Attribute<'a> {
         self.number().and_then(|number| number.try_into().ok())
     }
 
-    /// Reads attributes to the end of `bytes`.
-    pub(super) fn parse_all(bytes: &'a [u8]) -> Result<Vec<Self>, ParseError> {
+    /// Reads attributes to the end of `bytes`, as RESPONDER-LIFETIME notifications have them, too.
+    pub fn parse_all(bytes: &'a [u8]) -> Result<Vec<Self>, ParseError> {
         let mut reader = Reader::new(bytes);
         let mut attributes = Vec::new();
         while !reader.is_empty() {

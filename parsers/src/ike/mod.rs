@@ -13,6 +13,7 @@ mod certificate;
 mod chain;
 mod header;
 mod identity;
+mod proposal;
 mod registries;
 pub mod rules;
 mod spi;

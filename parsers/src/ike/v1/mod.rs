@@ -278,11 +278,6 @@ pub(super) mod checks {
             }
         });
     }
-
-    /// The error that the bytes are refused with.
-    pub(crate) fn refused(payload_type: PayloadType, bytes: &[u8]) -> ParseError {
-        Body::parse(payload_type, bytes).unwrap_err()
-    }
 }
 
 #[cfg(test)]

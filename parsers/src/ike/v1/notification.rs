@@ -28,6 +28,13 @@ impl<'a> Notification<'a> {
         Self { doi: Doi::IPSEC, protocol_id, notify_type, spi, data }
     }
 
+    /// R-U-THERE and R-U-THERE-ACK: their sequence number (RFC 3706 section 5.3).
+    pub fn sequence_number(&self) -> Option<u32> {
+        let number = <[u8; 4]>::try_from(self.data).ok()?;
+        matches!(self.notify_type, NotifyType::R_U_THERE | NotifyType::R_U_THERE_ACK)
+            .then(|| u32::from_be_bytes(number))
+    }
+
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut reader = Reader::new(bytes);
         let doi = Doi(reader.u32("Notification.doi")?);
@@ -87,12 +94,9 @@ mod tests {
 
     #[test]
     fn notifications_survive() {
-        survives(Body::Notification(Notification::new(
-            ProtocolId::ISAKMP,
-            NotifyType::R_U_THERE,
-            &[7; 16],
-            &[0, 0, 1, 2],
-        )));
+        let are_you_there = Notification::new(ProtocolId::ISAKMP, NotifyType::R_U_THERE, &[7; 16], &[0, 0, 1, 2]);
+        assert_eq!(are_you_there.sequence_number(), Some(0x0102));
+        survives(Body::Notification(are_you_there));
         survives(Body::Notification(Notification::new(ProtocolId(0), NotifyType::NO_PROPOSAL_CHOSEN, &[], &[])));
         assert!(NotifyType::NO_PROPOSAL_CHOSEN.is_error());
         assert!(!NotifyType::INITIAL_CONTACT.is_error());

@@ -1,6 +1,7 @@
 //! Traffic Selector payloads (RFC 7296 section 3.13).
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::TsType;
@@ -68,6 +69,16 @@ impl AddressPair {
         match self {
             Self::V4(_, end) => IpAddr::V4(*end),
             Self::V6(_, end) => IpAddr::V6(*end),
+        }
+    }
+}
+
+/// As `10.1.0.0-10.1.255.255`, or one address alone.
+impl fmt::Display for AddressPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.start(), self.end()) {
+            (start, end) if start == end => start.fmt(f),
+            (start, end) => write!(f, "{start}-{end}"),
         }
     }
 }
@@ -176,16 +187,19 @@ mod tests {
     use crate::Fault;
     use crate::ike::v2::Body;
     use crate::ike::v2::checks::survives;
-    use alloc::vec;
+    use alloc::{string::ToString, vec};
 
     #[test]
     fn selectors_survive() {
         let range = |addresses| {
             TrafficSelector::AddressRange(AddressRange { protocol_id: 6, start_port: 80, end_port: 443, addresses })
         };
-        let v4 = AddressPair::V4([10, 1, 0, 0].into(), [10, 1, 255, 255].into());
+        let v4_one = Ipv4Addr::from([10, 1, 0, 0]);
+        let v4 = AddressPair::V4(v4_one, [10, 1, 255, 255].into());
         let v6 = AddressPair::V6([0; 16].into(), [0xff; 16].into());
         assert_eq!(v4.end(), IpAddr::from([10, 1, 255, 255]));
+        assert_eq!(v4.to_string(), "10.1.0.0-10.1.255.255");
+        assert_eq!(AddressPair::V4(v4_one, v4_one).to_string(), "10.1.0.0");
         assert_eq!(v6.start(), IpAddr::from([0; 16]));
         let label = TrafficSelector::Other { ts_type: TsType::SECLABEL, second: 0, data: b"label" };
         let mut selectors = TrafficSelectors::new(vec![range(v4), range(v6), label]);
