@@ -126,10 +126,18 @@ impl<'a> RawMessage<'a> {
         Ok(Self { header, next_payload, body })
     }
 
+    /// IKEv1: whether the body is ciphertext. A fragment is not: some implementations set the flag of the whole message
+    /// in it.
+    pub const fn is_encrypted(&self) -> bool {
+        self.header.version.major() == 1
+            && self.header.flags.contains(Flags::ENCRYPTION)
+            && self.next_payload.0 != PayloadType::FRAGMENT.0
+    }
+
     /// The payloads one by one, of which an encrypted message of IKEv1 shows none.
     pub const fn payloads(&self) -> Chain<'a> {
         match self.header.version.major() {
-            1 if self.header.flags.contains(Flags::ENCRYPTION) => Chain::v1(PayloadType::NONE, &[]),
+            1 if self.is_encrypted() => Chain::v1(PayloadType::NONE, &[]),
             1 => Chain::v1(self.next_payload, self.body),
             _ => Chain::v2(self.next_payload, self.body),
         }

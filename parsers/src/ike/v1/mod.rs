@@ -34,7 +34,7 @@ use crate::{EmitError, Fault, ParseError};
 /// A message of IKEv1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The header. Emitting a message sets or clears its encryption flag as the content is.
+    /// The header. Emitting a message sets or clears its encryption flag as the content is; in a fragment it stays.
     pub header: Header,
     /// What follows it.
     pub content: Content<'a>,
@@ -45,7 +45,7 @@ pub struct Message<'a> {
 pub enum Content<'a> {
     /// Payloads that anyone can read.
     Clear(Vec<Payload<'a>>),
-    /// The encryption flag is set.
+    /// The encryption flag is set, and it is no fragment.
     Encrypted {
         /// The type of the first payload inside, which is not encrypted.
         first: PayloadType,
@@ -65,7 +65,7 @@ impl<'a> Message<'a> {
         if raw.header.version.major() != Version::V1.major() {
             return Err(ParseError { place: "Header.version", fault: Fault::Illegal });
         }
-        let content = if raw.header.flags.contains(Flags::ENCRYPTION) {
+        let content = if raw.is_encrypted() {
             Content::Encrypted { first: raw.next_payload, ciphertext: raw.body }
         } else {
             Content::Clear(raw.payloads().parse_all("Message", Payload::from_raw)?)
@@ -77,8 +77,12 @@ impl<'a> Message<'a> {
     pub fn emit(&self, out: &mut Vec<u8>) -> Result<(), EmitError> {
         match &self.content {
             Content::Clear(payloads) => {
-                let header = Header { flags: self.header.flags.without(Flags::ENCRYPTION), ..self.header };
-                emit(&header, first(payloads), out, |out| Payload::emit_all(payloads, out))
+                let first = first(payloads);
+                let flags = match first {
+                    PayloadType::FRAGMENT => self.header.flags,
+                    _ => self.header.flags.without(Flags::ENCRYPTION),
+                };
+                emit(&Header { flags, ..self.header }, first, out, |out| Payload::emit_all(payloads, out))
             }
             Content::Encrypted { first, ciphertext } => {
                 let header = Header { flags: self.header.flags.with(Flags::ENCRYPTION), ..self.header };

@@ -57,6 +57,18 @@ fn ciphertext_is_left_alone() {
 }
 
 #[test]
+fn a_fragment_is_in_the_clear_whatever_its_flag_says() {
+    let fragment = Fragment { fragment_id: 1, fragment_number: 1, flags: 0, data: &[9; 16] };
+    for flags in [Flags::default(), Flags::ENCRYPTION] {
+        let content = Content::Clear(vec![Body::Fragment(fragment).into()]);
+        let message = Message { header: header(ExchangeType::IDENTITY_PROTECTION, flags), content };
+        let bytes = emitted(&message);
+        assert_eq!(RawMessage::parse(&bytes).unwrap().payloads().count(), 1);
+        assert_eq!(Message::parse(&bytes), Ok(message));
+    }
+}
+
+#[test]
 fn padding_follows_decrypted_payloads() {
     let payloads = vec![Body::Hash(&[7; 20]).into(), Body::Nonce(&[8; 16]).into()];
     let mut bytes = Vec::new();

@@ -114,6 +114,7 @@ registry! {
     pub struct SequenceNumbers(u16), unknown "sequence numbers {}" {
         NO_EXTENDED = 0, "32-bit Sequential Numbers" | "No Extended Sequence Numbers";
         EXTENDED = 1, "Partially Transmitted 64-bit Sequential Numbers" | "Extended Sequence Numbers";
+        UNSPECIFIED = 2, "32-bit Unspecified Numbers";
     }
 }
 
