@@ -3,6 +3,8 @@
 //! The fuzz targets run them, and so does `parsers/tests/corpus.rs` over the committed corpus. Nothing may panic, and what
 //! parses is emitted so that it parses to the same again.
 
+use keyferry_parsers::ike::rules::{self, Payloads, Position};
+use keyferry_parsers::ike::{PayloadType, RawMessage, looks_like_ike, v1, v2, vendor_name};
 use keyferry_parsers::messages::{
     Connect, ConnectAnswer, Echo, Failure, Handover, KxAnswer, KxRequest, Listen, ListenAnswer, SessionPush, Ticket,
 };
@@ -91,5 +93,111 @@ pub fn messages(bytes: &[u8]) {
         let encoded = message.encode();
         let again = SessionPush::decode(&encoded).expect("what was encoded decodes");
         assert!(again.encode() == encoded);
+    }
+}
+
+/// An IKE message of either version.
+pub fn ike_message(bytes: &[u8]) {
+    let Ok(raw) = RawMessage::parse(bytes) else {
+        assert!(!looks_like_ike(bytes));
+        return;
+    };
+    let mut emitted = Vec::new();
+    raw.emit(&mut emitted).expect("what was parsed fits");
+    assert_eq!(emitted, bytes);
+
+    // The payloads one by one, even where the message as a whole is broken.
+    let types: Vec<PayloadType> = raw.payloads().map_while(Result::ok).map(|payload| payload.payload_type).collect();
+    for position in [Position::Message(1), Position::Message(5), Position::Request, Position::Response] {
+        let checked = rules::check(raw.header.exchange_type, position, Payloads::clear(&types));
+        let _ = checked.map_err(|broken| broken.to_string());
+    }
+
+    emitted.clear();
+    if let Ok(message) = v1::Message::from_raw(&raw) {
+        message.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(emitted, bytes);
+        message.payloads().unwrap_or_default().iter().for_each(look_at_v1);
+    } else if let Ok(message) = v2::Message::from_raw(&raw) {
+        message.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(emitted, bytes);
+        message.payloads.iter().for_each(look_at_v2);
+    }
+}
+
+/// Decrypted payloads of IKEv1 behind the type of the first.
+pub fn ikev1_payloads(bytes: &[u8]) {
+    let Some((first, decrypted)) = bytes.split_first() else {
+        return;
+    };
+    let Ok((payloads, padding)) = v1::Payload::parse_all(PayloadType(*first), decrypted) else {
+        return;
+    };
+    let mut emitted = Vec::new();
+    v1::Payload::emit_all(&payloads, &mut emitted).expect("what was parsed fits");
+    emitted.extend_from_slice(padding);
+    assert_eq!(emitted, decrypted);
+    payloads.iter().for_each(look_at_v1);
+}
+
+/// Decrypted payloads of IKEv2 behind the type of the first.
+pub fn ikev2_payloads(bytes: &[u8]) {
+    let Some((first, decrypted)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(payloads) = v2::Payload::parse_all(PayloadType(*first), decrypted) else {
+        return;
+    };
+    let mut emitted = Vec::new();
+    v2::Payload::emit_all(&payloads, &mut emitted).expect("what was parsed fits");
+    assert_eq!(emitted, decrypted);
+    payloads.iter().for_each(look_at_v2);
+}
+
+/// Calls what reads a payload further.
+fn look_at_v1(payload: &v1::Payload<'_>) {
+    match &payload.body {
+        v1::Body::SecurityAssociation(sa) => {
+            for transform in sa.proposals().iter().flat_map(|proposal| &proposal.transforms) {
+                let _ = (transform.phase1().group_description(), transform.ipsec().encapsulation_mode());
+                let _ = (transform.phase1().lifetimes().count(), transform.ipsec().lifetimes().count());
+            }
+        }
+        v1::Body::Identification(id) => {
+            let _ = id.identity().map(|identity| identity.to_string());
+        }
+        v1::Body::NatOriginalAddress(address) => {
+            let _ = address.identity().map(|identity| identity.to_string());
+        }
+        v1::Body::VendorId(id) => {
+            let _ = vendor_name(id);
+        }
+        _ => {}
+    }
+}
+
+fn look_at_v2(payload: &v2::Payload<'_>) {
+    match &payload.body {
+        v2::Body::SecurityAssociation(sa) => {
+            for transform in sa.proposals.iter().flat_map(|proposal| &proposal.transforms) {
+                let _ = (transform.algorithm(), transform.key_length());
+            }
+        }
+        v2::Body::IdI(id) | v2::Body::IdR(id) => {
+            let _ = id.identity().map(|identity| identity.to_string());
+        }
+        v2::Body::Authentication(auth) => {
+            let _ = auth.digital_signature();
+        }
+        v2::Body::Notify(notify) => {
+            let _ = (notify.wanted_group(), notify.hash_algorithms().count());
+        }
+        v2::Body::CertificateRequest(request) => {
+            let _ = request.key_hashes().count();
+        }
+        v2::Body::Eap(eap) => {
+            let _ = eap.typed();
+        }
+        _ => {}
     }
 }

@@ -44,3 +44,18 @@ fn tls12_handshake() {
 fn messages() {
     replay("messages", targets::messages);
 }
+
+#[test]
+fn ike_message() {
+    replay("ike_message", targets::ike_message);
+}
+
+#[test]
+fn ikev1_payloads() {
+    replay("ikev1_payloads", targets::ikev1_payloads);
+}
+
+#[test]
+fn ikev2_payloads() {
+    replay("ikev2_payloads", targets::ikev2_payloads);
+}
