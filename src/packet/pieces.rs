@@ -23,10 +23,6 @@ pub(super) struct Known {
 const PIECE_COST: usize = 64;
 
 impl Pieces {
-    pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
     /// Bytes of memory, about.
     pub(super) fn cost(&self) -> usize {
         self.cost
@@ -134,7 +130,7 @@ mod tests {
         assert_eq!((pieces.first(), pieces.cost()), (Some(4), 2 + PIECE_COST));
         assert_eq!(pieces.take(9), None);
         assert_eq!(pieces.cost(), 0);
-        assert!(pieces.is_empty());
+        assert_eq!(pieces.first(), None);
     }
 
     proptest! {
