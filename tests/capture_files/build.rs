@@ -90,6 +90,10 @@ pub enum Format {
     Nano {
         big: bool,
     },
+    /// Of the libpcap with longer frame headers.
+    Modified {
+        big: bool,
+    },
     /// Enhanced frames; nanoseconds, and an offset of a thousand seconds.
     Ng {
         big: bool,
@@ -100,7 +104,7 @@ pub enum Format {
     },
 }
 
-pub const FORMATS: [Format; 8] = [
+pub const FORMATS: [Format; 9] = [
     Format::Micro { big: false },
     Format::Micro { big: true },
     Format::Nano { big: false },
@@ -109,21 +113,28 @@ pub const FORMATS: [Format; 8] = [
     Format::Ng { big: true },
     Format::NgObsolete { big: false },
     Format::NgObsolete { big: true },
+    Format::Modified { big: false },
 ];
 
 /// A file with these frames.
 pub fn file<'a>(format: Format, link: LinkType, frames: impl IntoIterator<Item = (Duration, &'a [u8])>) -> Vec<u8> {
     let (big, unit) = match format {
-        Format::Micro { big } => (big, 1000),
+        Format::Micro { big } | Format::Modified { big } => (big, 1000),
         Format::Nano { big } => (big, 1),
         Format::Ng { big } | Format::NgObsolete { big } => return ng_file(format, big, link, frames),
     };
-    let magic = if unit == 1 { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
+    let modified = matches!(format, Format::Modified { .. });
+    let magic = match unit {
+        1 => 0xa1b2_3c4d,
+        _ if modified => 0xa1b2_cd34,
+        _ => 0xa1b2_c3d4,
+    };
     let mut out = Numbers { big, bytes: Vec::new() };
     out.u32s(&[magic]).u16s(&[2, 4]).u32s(&[0, 0, 65_535, link.0]);
     for (time, data) in frames {
         let length = data.len() as u32;
-        out.u32s(&[time.as_secs() as u32, time.subsec_nanos() / unit, length, length]).raw(data);
+        out.u32s(&[time.as_secs() as u32, time.subsec_nanos() / unit, length, length]);
+        out.raw(if modified { &[7; 8] } else { &[] }).raw(data);
     }
     out.bytes
 }
