@@ -13,6 +13,7 @@
 //! policy    who may talk to whom, and what the other must prove
 //! signer    who a terminal is, and what is signed in its name
 //! crypto    one facade over the libraries
+//! packet    IP, UDP and TCP of captured frames
 //! stats  error  hex
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod error;
 pub mod gateway;
 pub mod hex;
 pub mod ike;
+pub mod packet;
 pub mod policy;
 pub mod signer;
 pub mod stats;

@@ -9,6 +9,7 @@ pub mod harden;
 pub mod host;
 pub mod keylog;
 pub mod path;
+pub mod pcap;
 pub mod persist;
 pub mod report;
 pub mod resolver;

@@ -1,4 +1,5 @@
-//! TLS: the record layer and the handshake messages of TLS 1.3 (RFC 8446) and 1.2 ([`tls12`]).
+//! TLS: the record layer and the handshake messages of TLS 1.3 (RFC 8446) and 1.2 ([`tls12`]), and the hellos of its
+//! relatives: [`dtls`] and [`ssl2`].
 //!
 //! The data path: a reader learns from [`RecordHeader`] how many bytes to take, [`Record`] takes them apart, and
 //! [`Handshake`] reads the messages inside. Messages borrow from the bytes they were parsed from; what is hashed or
@@ -12,6 +13,7 @@ mod certificate;
 mod certificate_request;
 mod certificate_verify;
 mod client_hello;
+pub mod dtls;
 mod encrypted_extensions;
 mod extension;
 mod finished;
@@ -22,6 +24,7 @@ mod raw_hello;
 mod record;
 mod registries;
 mod server_hello;
+pub mod ssl2;
 pub mod tls12;
 mod wire;
 
