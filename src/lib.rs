@@ -7,6 +7,7 @@
 //! cli       what was typed
 //! config    what it means
 //! daemon    the live driver: sockets, clock and threads around one gateway
+//! replay    the captured driver: what a capture file tells of handshakes
 //! io        the only sockets, clocks, files, threads and unsafe code
 //! gateway   sans-IO heart: admission, offers, flows, hand-over
 //! ike  tls  terminals
@@ -42,3 +43,5 @@ pub mod config;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod io;
+#[cfg(feature = "daemon")]
+pub mod replay;
