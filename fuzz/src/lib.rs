@@ -8,7 +8,7 @@ use keyferry_parsers::ike::{PayloadType, RawMessage, looks_like_ike, v1, v2, ven
 use keyferry_parsers::messages::{
     Connect, ConnectAnswer, Echo, Failure, Handover, KxAnswer, KxRequest, Listen, ListenAnswer, SessionPush, Ticket,
 };
-use keyferry_parsers::tls::{Alert, ContentType, Handshake, ProtocolVersion, Record, RecordHeader};
+use keyferry_parsers::tls::{Alert, ContentType, Handshake, ProtocolVersion, Record, RecordHeader, dtls, ssl2};
 
 /// A TLS record, with the alert inside if it is one.
 pub fn tls_record(bytes: &[u8]) {
@@ -51,6 +51,50 @@ fn handshake_of(version: ProtocolVersion, bytes: &[u8]) {
     }
     // Alone, too: the messages that follow do not matter.
     let _ = Handshake::parse_as(version, bytes);
+}
+
+/// The records of a DTLS datagram, with the handshake messages inside that came in one piece.
+pub fn dtls(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok((record, after)) = dtls::Record::next(0, rest) {
+        let mut emitted = Vec::new();
+        record.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(rest, [&emitted, after].concat());
+        if let dtls::Record::Plain(record) = record {
+            dtls_handshake(record.fragment);
+        }
+        rest = after;
+    }
+}
+
+fn dtls_handshake(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok((fragment, after)) = dtls::HandshakeFragment::next(rest) {
+        let mut emitted = Vec::new();
+        fragment.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(rest, [&emitted, after].concat());
+        if let Ok(message) = dtls::Message::parse(fragment.msg_type, fragment.fragment) {
+            let mut emitted = Vec::new();
+            message.emit(&mut emitted).expect("what was parsed fits");
+            assert_eq!(emitted, fragment.fragment);
+        }
+        rest = after;
+    }
+}
+
+/// A record of SSL 2.0, with the message inside.
+pub fn ssl2(bytes: &[u8]) {
+    let Ok(Some((record, after))) = ssl2::Record::next(bytes) else {
+        return;
+    };
+    let mut emitted = Vec::new();
+    record.emit(&mut emitted).expect("what was parsed fits");
+    assert_eq!(bytes, [&emitted, after].concat());
+    if let Ok(message) = ssl2::Message::parse(record.data) {
+        let mut emitted = Vec::new();
+        message.emit(&mut emitted).expect("what was parsed fits");
+        assert_eq!(emitted, record.data);
+    }
 }
 
 /// Every message of the channel, tried on the same bytes.

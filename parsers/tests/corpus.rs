@@ -41,6 +41,16 @@ fn tls12_handshake() {
 }
 
 #[test]
+fn dtls() {
+    replay("dtls", targets::dtls);
+}
+
+#[test]
+fn ssl2() {
+    replay("ssl2", targets::ssl2);
+}
+
+#[test]
 fn messages() {
     replay("messages", targets::messages);
 }

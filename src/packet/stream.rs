@@ -15,8 +15,14 @@ pub(super) struct Stream {
     pieces: Pieces,
     /// Where the FIN is.
     end: Option<u64>,
+    /// How often bytes were acknowledged that did not come.
+    acknowledged: u8,
     recent: Recent,
 }
+
+/// So many acknowledgements of bytes that did not come show that they will not: captures of several queues are not quite
+/// in order.
+const ENOUGH_ACKNOWLEDGED: u8 = 3;
 
 /// What a segment leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,10 +93,19 @@ impl Stream {
         self.end.is_some_and(|end| self.offset >= end)
     }
 
-    /// The receiver acknowledged the FIN: what did not come until now was lost in the capture, not on the way.
-    pub(super) fn is_acknowledged(&self, acknowledgement: u32) -> bool {
-        let (offset, old) = self.place(acknowledgement);
-        self.end.is_some_and(|end| old == 0 && offset > end)
+    /// The receiver has everything before that sequence number: what did not come until now was lost in the capture, not
+    /// on the way.
+    pub(super) fn acknowledge(&mut self, sequence: u32, found: &mut impl FnMut(Found<'_>)) {
+        let (offset, old) = self.place(sequence);
+        if old == 0 && self.end.is_some_and(|end| offset > end) {
+            return self.finish(found);
+        }
+        let Some(first) = self.pieces.first().filter(|first| old == 0 && offset >= *first) else { return };
+        self.acknowledged = self.acknowledged.saturating_add(1);
+        if self.acknowledged >= ENOUGH_ACKNOWLEDGED {
+            self.skip(first.saturating_sub(self.offset), found);
+            self.drain(found);
+        }
     }
 
     /// Bytes of memory that wait.
@@ -180,6 +195,7 @@ impl Stream {
     }
 
     fn advance(&mut self, length: u64) {
+        self.acknowledged = 0;
         self.offset = self.offset.saturating_add(length);
         // Sequence numbers wrap around.
         self.next = self.next.map(|next| next.wrapping_add(length as u32));
@@ -320,13 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_acknowledged_and_did_not_come_is_a_gap() {
+        let mut stream = Stream::default();
+        stream.start(99);
+        let acknowledge = |stream: &mut Stream, number| seen(|mut found| stream.acknowledge(number, &mut found));
+        assert_eq!(add(&mut stream, 102, b"cd"), []);
+        for number in [99, 100, 101, 104, 104] {
+            assert_eq!(acknowledge(&mut stream, number), []);
+        }
+        assert_eq!(acknowledge(&mut stream, 104), [Seen::Gap(0, 2), data(2, b"cd")]);
+        // With the FIN nothing more is in doubt.
+        assert_eq!(seen(|mut found| stream.add(107, b"h", 0, true, &mut found)), []);
+        assert_eq!(acknowledge(&mut stream, 109), [Seen::Gap(4, 3), data(7, b"h")]);
+        assert!(stream.is_finished());
+    }
+
+    #[test]
     fn the_end_is_where_the_fin_is() {
         let mut stream = Stream::default();
         stream.start(99);
         assert_eq!(seen(|mut found| stream.add(103, b"d", 0, true, &mut found)), []);
         assert!(!stream.is_finished());
-        assert!(!stream.is_acknowledged(104));
-        assert!(stream.is_acknowledged(105));
         assert_eq!(add(&mut stream, 100, b"abc"), [data(0, b"abc"), data(3, b"d")]);
         assert!(stream.is_finished());
 

@@ -419,8 +419,8 @@ impl Connection {
         let done = stream.is_finished();
         let against = direction.reverse();
         let mut found = |found: Found<'_>| teller.found(id, against, found, &mut interest);
-        if segment.acknowledgement.is_some_and(|number| answered.is_acknowledged(number)) {
-            answered.finish(&mut found);
+        if let Some(number) = segment.acknowledgement {
+            answered.acknowledge(number, &mut found);
         }
         let answered_done = answered.is_finished();
         if done {

@@ -282,15 +282,12 @@ pub enum Message<'a> {
     },
 }
 
-/// `hello_verify_request`.
-const HELLO_VERIFY_REQUEST: HandshakeType = HandshakeType(3);
-
 impl<'a> Message<'a> {
     /// Reads a whole body.
     pub fn parse(msg_type: HandshakeType, body: &'a [u8]) -> Result<Self, ParseError> {
         match msg_type {
             HandshakeType::CLIENT_HELLO => ClientHello::parse(body).map(Self::ClientHello),
-            HELLO_VERIFY_REQUEST => HelloVerifyRequest::parse(body).map(Self::HelloVerifyRequest),
+            HandshakeType::HELLO_VERIFY_REQUEST => HelloVerifyRequest::parse(body).map(Self::HelloVerifyRequest),
             HandshakeType::SERVER_HELLO => ServerHello::parse(body).map(Self::ServerHello),
             _ => Ok(Self::Other { msg_type, body }),
         }
@@ -300,7 +297,7 @@ impl<'a> Message<'a> {
     pub const fn msg_type(&self) -> HandshakeType {
         match self {
             Self::ClientHello(_) => HandshakeType::CLIENT_HELLO,
-            Self::HelloVerifyRequest(_) => HELLO_VERIFY_REQUEST,
+            Self::HelloVerifyRequest(_) => HandshakeType::HELLO_VERIFY_REQUEST,
             Self::ServerHello(_) => HandshakeType::SERVER_HELLO,
             Self::Other { msg_type, .. } => *msg_type,
         }
