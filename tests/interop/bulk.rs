@@ -38,7 +38,15 @@ fn through_a_masquerading_uplink() -> Result<()> {
 #[ignore = "needs network namespaces"]
 fn over_a_line_that_loses_two_per_cent() -> Result<()> {
     let network = LabOptions { loss_percent: 2, ..LabOptions::PLAIN };
-    harness::with(network, GatewayOptions::default(), |world| echo(world, updating()))
+    harness::with(network, GatewayOptions::default(), |world| {
+        let server = RustlsPeer::start(&world.lab, &world.leaf()?, updating())?;
+        let pipe = harness::despite_loss(|| {
+            let mut pipe = world.agent.connect(&world.lab, harness::TARGET)?;
+            pipe.process.wait_for_log("connected to", harness::PATIENCE)?;
+            Ok(pipe)
+        })?;
+        echo_through(&server, pipe)
+    })
 }
 
 #[test]
@@ -62,7 +70,10 @@ fn updating() -> RustlsOptions {
 
 fn echo(world: &World, options: RustlsOptions) -> Result<()> {
     let server = RustlsPeer::start(&world.lab, &world.leaf()?, options)?;
-    let mut pipe = world.agent.connect(&world.lab, harness::TARGET)?;
+    echo_through(&server, world.agent.connect(&world.lab, harness::TARGET)?)
+}
+
+fn echo_through(server: &RustlsPeer, mut pipe: Pipe) -> Result<()> {
     exchange(&mut pipe).with_context(|| format!("the peer says {:?}", server.failures()))?;
     assert_eq!(server.failures(), [""; 0]);
     Ok(())

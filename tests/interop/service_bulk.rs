@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use xtask::lab::{Client, ClientOptions, GatewayOptions, Host, LabOptions, Version};
 
-use crate::harness::{PATIENCE, World};
+use crate::harness::{self, PATIENCE, World};
 use crate::serving::{self, OPEN, Serving};
 
 /// Bytes each way.
@@ -34,7 +34,7 @@ fn in_both_versions_over_ipv4_and_ipv6() -> Result<()> {
 fn over_a_line_that_loses_two_per_cent() -> Result<()> {
     let network = LabOptions { loss_percent: 2, ..LabOptions::PLAIN };
     serving::with(network, GatewayOptions { rules: OPEN, ..GatewayOptions::default() }, |world| {
-        let _serving = Serving::echo(world, &[])?;
+        let _serving = harness::despite_loss(|| Serving::echo(world, &[]))?;
         exchange(world, &serving::asking(world.pki.anchor_file()))
     })
 }
