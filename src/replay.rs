@@ -6,3 +6,5 @@
 //! ```
 
 pub mod account;
+pub mod keylog;
+pub mod tls;
