@@ -8,3 +8,5 @@
 pub mod account;
 pub mod ladder;
 pub mod text;
+pub mod keylog;
+pub mod tls;

@@ -18,6 +18,11 @@ registry! {
     }
 }
 
+impl ContentType {
+    /// `heartbeat` (RFC 6520): to name it in captures; no [`RecordHeader`] here has it.
+    pub const HEARTBEAT: Self = Self(24);
+}
+
 /// The five bytes in front of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {

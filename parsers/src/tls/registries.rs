@@ -18,95 +18,45 @@ registry! {
 }
 
 registry! {
-    /// A cipher suite (RFC 8446 appendix B.4; of TLS 1.2: RFC 5289, RFC 7905, and some for the log).
-    pub struct CipherSuite(u16), unknown "cipher suite {:#06x}" {
-        TLS_RSA_WITH_AES_128_CBC_SHA = 0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA";
-        TLS_RSA_WITH_AES_256_CBC_SHA = 0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA";
-        TLS_RSA_WITH_AES_128_GCM_SHA256 = 0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256";
-        TLS_RSA_WITH_AES_256_GCM_SHA384 = 0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384";
-        TLS_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00ff, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV";
-        TLS_AES_128_GCM_SHA256 = 0x1301, "TLS_AES_128_GCM_SHA256";
-        TLS_AES_256_GCM_SHA384 = 0x1302, "TLS_AES_256_GCM_SHA384";
-        TLS_CHACHA20_POLY1305_SHA256 = 0x1303, "TLS_CHACHA20_POLY1305_SHA256";
-        TLS_AES_128_CCM_SHA256 = 0x1304, "TLS_AES_128_CCM_SHA256";
-        TLS_AES_128_CCM_8_SHA256 = 0x1305, "TLS_AES_128_CCM_8_SHA256";
-        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
-        TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
-        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 = 0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
-        TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 = 0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384";
-        TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 = 0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
-        TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256";
-    }
-}
-
-impl CipherSuite {
-    /// Bytes of the suite's hash and so of a traffic secret; `None` unless it is a known TLS 1.3 suite.
-    pub const fn hash_length(self) -> Option<usize> {
-        match self {
-            Self::TLS_AES_256_GCM_SHA384 => Some(48),
-            Self::TLS_AES_128_GCM_SHA256
-            | Self::TLS_CHACHA20_POLY1305_SHA256
-            | Self::TLS_AES_128_CCM_SHA256
-            | Self::TLS_AES_128_CCM_8_SHA256 => Some(32),
-            _ => None,
-        }
-    }
-
-    /// Bytes of one direction's secret in a hand-over: the traffic secret in TLS 1.3; write key and 12 bytes of IV in
-    /// TLS 1.2. `None` unless it is a known AEAD suite of that version.
-    pub const fn secret_length(self, version: ProtocolVersion) -> Option<usize> {
-        match (version, self) {
-            (ProtocolVersion::TLS_1_3, suite) => suite.hash_length(),
-            (
-                ProtocolVersion::TLS_1_2,
-                Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 | Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            ) => Some(16 + 12),
-            (
-                ProtocolVersion::TLS_1_2,
-                Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-                | Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-                | Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
-                | Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-            ) => Some(32 + 12),
-            _ => None,
-        }
-    }
-
-    /// The TLS 1.3 suite with the same AEAD and hash: what a terminal must be able to compute. A TLS 1.3 suite's is
-    /// itself; `None` for every suite that is neither TLS 1.3 nor ECDHE with such an AEAD.
-    pub const fn tls13_equivalent(self) -> Option<Self> {
-        match self {
-            Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 | Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => {
-                Some(Self::TLS_AES_128_GCM_SHA256)
-            }
-            Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 | Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => {
-                Some(Self::TLS_AES_256_GCM_SHA384)
-            }
-            Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 | Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
-                Some(Self::TLS_CHACHA20_POLY1305_SHA256)
-            }
-            suite if suite.hash_length().is_some() => Some(suite),
-            _ => None,
-        }
-    }
-}
-
-registry! {
     /// A key exchange group (RFC 8446 section 4.2.7).
     pub struct NamedGroup(u16), unknown "group {:#06x}" {
+        SECT163K1 = 0x0001, "sect163k1";
+        SECT163R2 = 0x0003, "sect163r2";
+        SECT233R1 = 0x0007, "sect233r1";
+        SECT283K1 = 0x0009, "sect283k1";
+        SECT283R1 = 0x000a, "sect283r1";
+        SECT409K1 = 0x000b, "sect409k1";
+        SECT409R1 = 0x000c, "sect409r1";
+        SECT571K1 = 0x000d, "sect571k1";
+        SECT571R1 = 0x000e, "sect571r1";
+        SECP192R1 = 0x0013, "secp192r1";
+        SECP224R1 = 0x0015, "secp224r1";
+        SECP256K1 = 0x0016, "secp256k1";
         SECP256R1 = 0x0017, "secp256r1" | "P-256";
         SECP384R1 = 0x0018, "secp384r1" | "P-384";
         SECP521R1 = 0x0019, "secp521r1" | "P-521";
+        BRAINPOOL_P256R1 = 0x001a, "brainpoolP256r1";
+        BRAINPOOL_P384R1 = 0x001b, "brainpoolP384r1";
+        BRAINPOOL_P512R1 = 0x001c, "brainpoolP512r1";
         X25519 = 0x001d, "x25519";
         X448 = 0x001e, "x448";
+        BRAINPOOL_P256R1_TLS13 = 0x001f, "brainpoolP256r1tls13";
+        BRAINPOOL_P384R1_TLS13 = 0x0020, "brainpoolP384r1tls13";
+        BRAINPOOL_P512R1_TLS13 = 0x0021, "brainpoolP512r1tls13";
+        CURVE_SM2 = 0x0029, "curveSM2";
         FFDHE2048 = 0x0100, "ffdhe2048";
         FFDHE3072 = 0x0101, "ffdhe3072";
         FFDHE4096 = 0x0102, "ffdhe4096";
         FFDHE6144 = 0x0103, "ffdhe6144";
         FFDHE8192 = 0x0104, "ffdhe8192";
+        MLKEM512 = 0x0200, "MLKEM512";
+        MLKEM768 = 0x0201, "MLKEM768";
+        MLKEM1024 = 0x0202, "MLKEM1024";
         SECP256R1_MLKEM768 = 0x11eb, "SecP256r1MLKEM768";
         X25519_MLKEM768 = 0x11ec, "X25519MLKEM768";
         SECP384R1_MLKEM1024 = 0x11ed, "SecP384r1MLKEM1024";
+        X25519_KYBER768_DRAFT00 = 0x6399, "X25519Kyber768Draft00";
+        SECP256R1_KYBER768_DRAFT00 = 0x639a, "SecP256r1Kyber768Draft00";
     }
 }
 
@@ -129,13 +79,18 @@ registry! {
         RSA_PSS_PSS_SHA256 = 0x0809, "rsa_pss_pss_sha256";
         RSA_PSS_PSS_SHA384 = 0x080a, "rsa_pss_pss_sha384";
         RSA_PSS_PSS_SHA512 = 0x080b, "rsa_pss_pss_sha512";
+        ECDSA_BRAINPOOL_P256R1_TLS13_SHA256 = 0x081a, "ecdsa_brainpoolP256r1tls13_sha256";
+        ECDSA_BRAINPOOL_P384R1_TLS13_SHA384 = 0x081b, "ecdsa_brainpoolP384r1tls13_sha384";
+        ECDSA_BRAINPOOL_P512R1_TLS13_SHA512 = 0x081c, "ecdsa_brainpoolP512r1tls13_sha512";
+        MLDSA44 = 0x0904, "mldsa44";
+        MLDSA65 = 0x0905, "mldsa65";
+        MLDSA87 = 0x0906, "mldsa87";
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     #[test]
     fn groups_are_found_by_either_name() {
@@ -143,36 +98,5 @@ mod tests {
         assert_eq!(NamedGroup::from_name("secp256r1"), Some(NamedGroup::SECP256R1));
         assert_eq!(NamedGroup::from_name("X25519"), Some(NamedGroup::X25519));
         assert_eq!(NamedGroup::from_name("X25519MLKEM768"), Some(NamedGroup(0x11ec)));
-    }
-
-    #[test]
-    fn an_unknown_suite_shows_its_number_and_has_no_hash_length() {
-        assert_eq!(CipherSuite(0x0a0a).to_string(), "cipher suite 0x0a0a");
-        assert_eq!(CipherSuite(0x0a0a).hash_length(), None);
-        assert_eq!(CipherSuite::TLS_AES_256_GCM_SHA384.hash_length(), Some(48));
-        assert_eq!(CipherSuite::TLS_AES_128_GCM_SHA256.hash_length(), Some(32));
-    }
-
-    #[test]
-    fn a_secret_is_as_long_as_suite_and_version_say() {
-        let lengths = |suite| {
-            let suite = CipherSuite(suite);
-            (suite.secret_length(ProtocolVersion::TLS_1_2), suite.secret_length(ProtocolVersion::TLS_1_3))
-        };
-        assert_eq!([0x1301, 0x1303].map(lengths), [(None, Some(32)); 2]);
-        assert_eq!(lengths(0x1302), (None, Some(48)));
-        assert_eq!([0xc02b, 0xc02f].map(lengths), [(Some(28), None); 2]);
-        assert_eq!([0xc02c, 0xc030, 0xcca8, 0xcca9].map(lengths), [(Some(44), None); 4]);
-        assert_eq!([0x002f, 0x009c, 0x0a0a].map(lengths), [(None, None); 3]);
-        assert_eq!(CipherSuite::TLS_AES_128_GCM_SHA256.secret_length(ProtocolVersion::TLS_1_1), None);
-    }
-
-    #[test]
-    fn a_tls_1_2_suite_has_an_equivalent_with_the_same_aead() {
-        let equivalent = |suite| CipherSuite(suite).tls13_equivalent().map(|suite| suite.0);
-        assert_eq!([0xc02b, 0xc02f, 0x1301].map(equivalent), [Some(0x1301); 3]);
-        assert_eq!([0xc02c, 0xc030, 0x1302].map(equivalent), [Some(0x1302); 3]);
-        assert_eq!([0xcca8, 0xcca9, 0x1303].map(equivalent), [Some(0x1303); 3]);
-        assert_eq!([0x002f, 0x009c, 0x0a0a].map(equivalent), [None; 3]); // no forward secrecy, no AEAD, unknown
     }
 }

@@ -1,0 +1,203 @@
+//! The TLS tracker against tshark's reading of the same captures, field by field.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use keyferry::io::pcap::{Item, Reader};
+use keyferry::packet::{Consumer, Datagram, Event, Interest, Stack};
+use keyferry::replay::account::{Account, Verification};
+use keyferry::replay::keylog::KeyLog;
+use keyferry::replay::tls::{Limits, Tracker};
+use serde_json::Value;
+
+struct Collect {
+    tracker: Tracker,
+    accounts: Vec<Account>,
+}
+
+impl Consumer for Collect {
+    fn datagram(&mut self, datagram: &Datagram<'_>) {
+        self.tracker.datagram(datagram, &mut |account| self.accounts.push(account));
+    }
+
+    fn stream(&mut self, event: &Event<'_>) -> Interest {
+        self.tracker.stream(event, &mut |account| self.accounts.push(account))
+    }
+}
+
+/// The accounts of a capture, with the key log beside it if there is one.
+fn replay(capture: &Path, key_log: Option<&[u8]>) -> Vec<Account> {
+    let mut secrets = KeyLog::default();
+    if let Some(text) = key_log {
+        secrets.add(text).unwrap();
+    }
+    let mut collect = Collect { tracker: Tracker::new(secrets, Limits::default()), accounts: Vec::new() };
+    let mut reader = Reader::open(capture).unwrap();
+    let mut stack = Stack::new(keyferry::packet::Limits::default());
+    while let Ok(Some(item)) = reader.next() {
+        match item {
+            Item::Frame(frame) => stack.frame(&frame, &mut collect),
+            Item::Secrets { data, .. } => drop(collect.tracker.key_log().add(data)),
+        }
+    }
+    stack.finish(&mut collect);
+    let Collect { mut tracker, mut accounts } = collect;
+    tracker.finish(&mut |account| accounts.push(account));
+    accounts
+}
+
+fn captures() -> Vec<PathBuf> {
+    let root = std::env::var_os("KEYFERRY_CAPTURES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"), PathBuf::from);
+    let folders = ["tls", "zeek"].map(|folder| root.join(folder));
+    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
+    let mut files: Vec<_> = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pcap"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no captures under {}", root.display());
+    files
+}
+
+fn oracle(capture: &Path) -> Vec<Value> {
+    let packed = std::fs::File::open(format!("{}.oracle.json.gz", capture.display())).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn texts<'a>(frame: &'a Value, field: &str) -> Vec<&'a str> {
+    let values = [format!("tls.{field}"), format!("dtls.{field}")].into_iter();
+    values.filter_map(|name| frame[name.as_str()].as_array()).flatten().filter_map(Value::as_str).collect()
+}
+
+/// What tshark read, as a bag of texts per field.
+fn expected(frames: &[Value]) -> BTreeMap<&'static str, Vec<String>> {
+    let mut fields: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for frame in frames {
+        let types = texts(frame, "handshake.type");
+        for kind in &types {
+            fields.entry("type").or_default().push((*kind).to_owned());
+        }
+        for random in texts(frame, "handshake.random") {
+            fields.entry("random").or_default().push(random.to_owned());
+        }
+        for sni in texts(frame, "handshake.extensions_server_name") {
+            fields.entry("sni").or_default().push(sni.to_owned());
+        }
+        for alert in texts(frame, "alert_message.desc") {
+            fields.entry("alert").or_default().push(alert.to_owned());
+        }
+        if types.first() == Some(&"1") && types.len() == 1 {
+            fields.entry("suites").or_default().push(texts(frame, "handshake.ciphersuite").join(" "));
+        }
+    }
+    fields
+}
+
+#[test]
+fn what_tshark_read_is_in_the_accounts() {
+    let (mut compared, mut differences) = (0, Vec::new());
+    for capture in captures() {
+        let accounts = replay(&capture, None);
+        let name = capture.file_name().unwrap().to_string_lossy().into_owned();
+        if std::env::var_os("SHOW").is_some() {
+            println!("== {name}");
+            for account in &accounts {
+                println!("{}", serde_json::to_string(&account).unwrap());
+            }
+        }
+        let expected = expected(&oracle(&capture));
+        let hex = |bytes: &[u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let randoms: Vec<String> =
+            accounts.iter().flat_map(|a| [a.client_random, a.server_random]).flatten().map(|r| hex(&r)).collect();
+        let suites: Vec<String> = accounts
+            .iter()
+            .map(|account| account.offered.iter().map(|name| number(name)).collect::<Vec<_>>().join(" "))
+            .collect();
+        let mut check = |field: &str, value: &str, there: bool| {
+            compared += 1;
+            if !there {
+                differences.push(format!("{name}: {field} {value}"));
+            }
+        };
+        for (field, values) in &expected {
+            let retry = "cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c";
+            match *field {
+                "random" => values.iter().filter(|v| *v != retry).for_each(|v| check(field, v, randoms.contains(v))),
+                "sni" => {
+                    values.iter().for_each(|v| check(field, v, accounts.iter().any(|a| a.sni.as_ref() == Some(v))))
+                }
+                "suites" => values.iter().for_each(|v| check(field, v, suites.contains(v))),
+                "alert" => {
+                    let listed: Vec<u8> =
+                        accounts.iter().flat_map(|a| &a.messages).filter_map(|m| alert(&m.kind)).collect();
+                    values.iter().for_each(|v| check(field, v, listed.contains(&v.parse().unwrap())));
+                }
+                _ => {
+                    let mut listed: Vec<u8> =
+                        accounts.iter().flat_map(|a| &a.messages).filter_map(|m| kind(&m.kind)).collect();
+                    for value in values {
+                        let at = listed.iter().position(|kind| *kind == value.parse::<u8>().unwrap());
+                        check(field, value, at.is_some());
+                        if let Some(at) = at {
+                            listed.remove(at);
+                        }
+                    }
+                    listed.iter().for_each(|kind| check("type too many", &kind.to_string(), false));
+                }
+            }
+        }
+    }
+    println!("{compared} fields compared, {} different", differences.len());
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+fn number(suite: &str) -> String {
+    keyferry_parsers::tls::CipherSuite::from_name(suite)
+        .map_or_else(|| suite.to_owned(), |suite| format!("{:#06x}", suite.0))
+}
+
+fn kind(name: &str) -> Option<u8> {
+    if name == "hello_retry_request" {
+        return Some(2);
+    }
+    keyferry_parsers::tls::HandshakeType::from_name(name).map(|kind| kind.0)
+}
+
+fn alert(name: &str) -> Option<u8> {
+    let name = name.strip_prefix("alert(")?.strip_suffix(')')?;
+    keyferry_parsers::tls::AlertDescription::from_name(name).map(|alert| alert.0)
+}
+
+#[test]
+fn keyed_captures_are_verified_and_a_wrong_secret_is_noticed() {
+    for capture in captures() {
+        let Ok(text) = std::fs::read(capture.with_extension("keylog")) else { continue };
+        for account in replay(&capture, Some(&text)) {
+            let agreed = account.server_random.is_some();
+            let right = if agreed { Verification::Verified } else { Verification::Unverifiable };
+            let right = if text.is_empty() || account.verification == Verification::None && !agreed {
+                Verification::None
+            } else {
+                right
+            };
+            assert_eq!(account.verification, right, "{} {account:?}", capture.display());
+        }
+        // The last digit of every secret.
+        let text = String::from_utf8(text).unwrap();
+        let other = |line: &str| match line.strip_suffix(['0', '1']) {
+            Some(start) => format!("{start}2\n"),
+            None => format!("{}1\n", &line[..line.len().saturating_sub(1)]),
+        };
+        let wrong: String = text.lines().filter(|line| !line.starts_with('#')).map(other).collect();
+        for account in replay(&capture, Some(wrong.as_bytes())) {
+            assert_ne!(account.verification, Verification::Verified, "{}", capture.display());
+            if account.server_random.is_some() {
+                assert_eq!(account.verification, Verification::Wrong, "{}", capture.display());
+            }
+        }
+    }
+}
