@@ -6,3 +6,5 @@
 //! ```
 
 pub mod account;
+pub mod ike;
+pub mod ike_secrets;
