@@ -236,3 +236,6 @@ fn cut(bytes: &[u8], missing: usize) -> Option<(RawMessage<'_>, u32, Option<Stri
     };
     Some((RawMessage { header, next_payload, body }, said, Some(broken)))
 }
+
+#[cfg(test)]
+mod tests;

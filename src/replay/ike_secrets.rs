@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        let error = |text| IkeSecrets::default().add_json_lines("keys", text).unwrap_err().to_string();
+        let error = |text: &str| IkeSecrets::default().add_json_lines("keys", text).unwrap_err().to_string();
         let spis = r#""initiator_spi":"0102030405060708","responder_spi":"1112131415161718""#;
         assert_eq!(error(&format!("\n{{{spis}}}")), "keys, line 2: has neither `g_ir` nor `psk`");
         assert!(error(&format!("{{{spis},\"g_ir\":\"abc\"}}")).contains("g_ir is not an even number"));

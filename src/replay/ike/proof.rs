@@ -67,11 +67,6 @@ impl Proof {
         }
     }
 
-    /// Whether something was found wrong.
-    pub(super) fn is_wrong(&self) -> bool {
-        self.wrong
-    }
-
     pub(super) fn verification(&self) -> Verification {
         let identities = self.without_identities || (self.initiator && self.responder);
         match (self.has_secrets, self.wrong) {
