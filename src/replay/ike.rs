@@ -114,13 +114,13 @@ impl Tracker {
         true
     }
 
-    /// The capture is over: every account as it stands, in the order in which the SAs were last heard of.
+    /// The capture is over: every account as it stands, in the order of their first messages.
     pub fn finish(&mut self, done: &mut dyn FnMut(Account)) {
-        for spis in std::mem::take(&mut self.turns).into_values() {
-            if let Some((_, sa)) = self.sas.remove(&spis) {
-                done(sa.finish(&self.limits));
-            }
-        }
+        self.turns.clear();
+        let sas = std::mem::take(&mut self.sas).into_values();
+        let mut accounts: Vec<Account> = sas.map(|(_, sa)| sa.finish(&self.limits)).collect();
+        accounts.sort_by_key(|account| account.messages.first().map(|message| message.t));
+        accounts.into_iter().for_each(done);
     }
 
     /// The SA of a message, which is new if there was none.
@@ -147,17 +147,22 @@ impl Tracker {
     /// Takes out the SA of these SPIs, known by a responder's SPI from now on if there is one.
     fn take(&mut self, i: Spi, r: Spi) -> Option<(Spis, Sa)> {
         const NONE: Spi = [0; 8];
+        let latest = || {
+            let all = self.sas.range((i, NONE)..=(i, [0xff; 8]));
+            all.max_by_key(|(_, (turn, _))| *turn).map(|(spis, (_, sa))| (*spis, sa))
+        };
         let known = if r == NONE {
             // The first message again, perhaps with a cookie, after the answer to it.
-            self.sas.range((i, NONE)..=(i, [0xff; 8])).max_by_key(|(_, (turn, _))| *turn).map(|(spis, _)| *spis)?
+            latest()?.0
         } else if self.sas.contains_key(&(i, r)) {
             (i, r)
         } else {
-            (i, NONE)
+            // A responder that asked for a cookie or another group need not have kept its SPI.
+            latest().filter(|(spis, sa)| spis.1 == NONE || sa.is_undecided())?.0
         };
         let (turn, mut sa) = self.sas.remove(&known)?;
         self.turns.remove(&turn);
-        if known.1 == NONE && r != NONE {
+        if r != NONE && known.1 != r {
             sa.set_responder_spi(r);
             return Some(((i, r), sa));
         }
@@ -234,6 +239,9 @@ fn cut(bytes: &[u8], missing: usize) -> Option<(RawMessage<'_>, u32, Option<Stri
         Err(_) if missing > 0 => "the capture has cut it short".to_owned(),
         Err(_) => format!("its header says {said} bytes, but it has {}", bytes.len()),
     };
+    // What follows the end that it names is no part of it.
+    let end = usize::try_from(said).unwrap_or(usize::MAX).saturating_sub(Header::LENGTH);
+    let body = body.get(..end).unwrap_or(body);
     Some((RawMessage { header, next_payload, body }, said, Some(broken)))
 }
 

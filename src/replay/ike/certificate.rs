@@ -9,6 +9,8 @@ use crate::crypto::Hash;
 use crate::hex;
 use crate::replay::account::{CertificateEntry, Side};
 
+/// Characters of an identity.
+const MAX_IDENTITY: usize = 512;
 /// Names at most of one certificate.
 const MAX_NAMES: usize = 32;
 
@@ -68,8 +70,13 @@ fn curve_bits(bits: usize) -> usize {
     if bits == 528 { 521 } else { bits }
 }
 
-/// An identity as text; a distinguished name as people write it.
+/// An identity as text; a distinguished name as people write it. A hostile one is cut off.
 pub(super) fn identity(identity: Option<Identity<'_>>, data: &[u8]) -> String {
+    let text = whole_identity(identity, data);
+    text.chars().take(MAX_IDENTITY).collect()
+}
+
+fn whole_identity(identity: Option<Identity<'_>>, data: &[u8]) -> String {
     match identity {
         Some(Identity::DerAsn1Dn(der)) => match X509Name::from_der(der) {
             Ok((_, name)) => name.to_string(),

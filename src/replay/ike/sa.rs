@@ -122,6 +122,14 @@ impl Sa {
         }
     }
 
+    /// The responder has not chosen algorithms yet, and may begin anew.
+    pub(super) fn is_undecided(&self) -> bool {
+        match &self.version {
+            Version::V1(_) => false,
+            Version::V2(version) => version.is_undecided(),
+        }
+    }
+
     pub(super) fn successor(&mut self) -> Option<(Spi, Spi, Seed)> {
         match &mut self.version {
             Version::V1(_) => None,

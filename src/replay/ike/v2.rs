@@ -44,7 +44,7 @@ pub(super) struct V2 {
     authenticated: bool,
     /// The last answer to IKE_AUTH could not be read, and was as short as a refusal.
     short_answer: bool,
-    /// A further exchange followed IKE_AUTH.
+    /// A further exchange was answered.
     used: bool,
 }
 
@@ -105,6 +105,11 @@ impl V2 {
         self.spis.1 = spi;
     }
 
+    /// No algorithms were chosen, nor a further exchange seen.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.responder.nonce.is_empty() && !self.initiator.init.is_empty() && !self.used
+    }
+
     /// It replaces an SA that was opened.
     pub(super) fn set_seed(&mut self, seed: Seed) {
         self.algorithms = Some(seed.algorithms);
@@ -129,7 +134,8 @@ impl V2 {
             let peer = if from == Side::Initiator { &mut self.initiator } else { &mut self.responder };
             peer.init = pieces.first().map(|bytes| bytes.to_vec()).unwrap_or_default();
         }
-        self.used |= !matches!(raw.header.exchange_type, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_AUTH);
+        self.used |=
+            response && !matches!(raw.header.exchange_type, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_AUTH);
         self.understand(raw, from, &clear, record);
         let is_encrypted = |types: &PayloadType| matches!(*types, PayloadType::V2_SK | PayloadType::V2_SKF);
         if !clear.types.last().is_some_and(is_encrypted) || clear.malformed.is_some() {
