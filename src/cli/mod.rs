@@ -4,6 +4,7 @@
 mod certificate;
 mod check;
 mod logging;
+mod replay;
 mod run;
 mod signer;
 mod stats;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Arguments),
     /// Check the configuration and explain every mistake.
     Check(check::Arguments),
+    /// Explain and verify the IKE and TLS handshakes in a capture file.
+    Replay(replay::Arguments),
     /// Show the figures of the running gateway.
     Stats(stats::Arguments),
     /// Run the process that has the terminals' private keys, in the foreground.
@@ -65,6 +68,7 @@ Examples:
   keyferry run --config keyferry.toml            start the gateway
   keyferry terminal add meter-1 --address 10.7.1.10 --config-out meter-1.toml
   keyferry stats                                 what happened so far
+  keyferry replay trace.pcap                     what happened in a capture
 
 Exit codes:
   0  done
@@ -126,6 +130,7 @@ fn execute(file: &Path, command: Command) -> Result<String, Failure> {
         Command::Run(arguments) => run::execute(file, arguments),
         Command::Check(arguments) => check::execute(file, &arguments),
         Command::Signer(arguments) => signer::execute(file, &arguments),
+        Command::Replay(arguments) => replay::execute(&arguments),
         Command::Stats(arguments) => stats::execute(&load(file)?, &arguments),
         Command::Terminal(command) => terminal::execute(&load(file)?, command),
         Command::Close => {
