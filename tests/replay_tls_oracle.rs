@@ -11,6 +11,14 @@ use keyferry::replay::keylog::KeyLog;
 use keyferry::replay::tls::{Limits, Tracker};
 use serde_json::Value;
 
+/// Where the two differ, and why.
+const EXPLAINED: &[(&str, &str)] = &[
+    // The Certificate ends in the middle of a certificate; tshark takes what follows for more of it, here it is read on.
+    ("tls__tls1.2-protocol-violation.pcap", "type too many 14"),
+    // tshark does not take apart the ServerHello after this HelloRetryRequest.
+    ("tls__hrr.pcap", "type too many 2"),
+];
+
 struct Collect {
     tracker: Tracker,
     accounts: Vec<Account>,
@@ -90,6 +98,19 @@ fn expected(frames: &[Value]) -> BTreeMap<&'static str, Vec<String>> {
         for alert in texts(frame, "alert_message.desc") {
             fields.entry("alert").or_default().push(alert.to_owned());
         }
+        if types.contains(&"2") {
+            fields
+                .entry("chosen")
+                .or_default()
+                .extend(texts(frame, "handshake.ciphersuite").iter().map(|s| (*s).to_owned()));
+        }
+        let lengths = texts(frame, "handshake.length");
+        if lengths.len() == types.len() {
+            fields.entry("length").or_default().extend(lengths.iter().map(|length| (*length).to_owned()));
+        }
+        for certificate in texts(frame, "handshake.certificate") {
+            fields.entry("certificate").or_default().push(certificate.to_owned());
+        }
         if types.first() == Some(&"1") && types.len() == 1 {
             fields.entry("suites").or_default().push(texts(frame, "handshake.ciphersuite").join(" "));
         }
@@ -131,6 +152,21 @@ fn what_tshark_read_is_in_the_accounts() {
                     values.iter().for_each(|v| check(field, v, accounts.iter().any(|a| a.sni.as_ref() == Some(v))))
                 }
                 "suites" => values.iter().for_each(|v| check(field, v, suites.contains(v))),
+                "chosen" => values.iter().for_each(|v| {
+                    let suite = |a: &Account| a.chosen.cipher.as_deref().map(number);
+                    check(field, v, accounts.iter().any(|a| suite(a).as_ref() == Some(v)));
+                }),
+                "length" => values.iter().for_each(|v| {
+                    let body: u32 = v.parse().unwrap();
+                    let mut all = accounts.iter().flat_map(|account| &account.messages);
+                    check(field, v, all.any(|m| m.bytes == body + 4 || m.bytes == body + 12));
+                }),
+                "certificate" => values.iter().for_each(|v| {
+                    let der = keyferry::hex::decode(v).unwrap();
+                    let sha256 = keyferry::hex::encode(&keyferry::crypto::Hash::Sha256.digest(&[&der]));
+                    let mut all = accounts.iter().flat_map(|account| &account.certificates);
+                    check(field, &sha256, all.any(|certificate| certificate.sha256 == sha256));
+                }),
                 "alert" => {
                     let listed: Vec<u8> =
                         accounts.iter().flat_map(|a| &a.messages).filter_map(|m| alert(&m.kind)).collect();
@@ -151,7 +187,9 @@ fn what_tshark_read_is_in_the_accounts() {
             }
         }
     }
-    println!("{compared} fields compared, {} different", differences.len());
+    let found = differences.len();
+    differences.retain(|difference| !EXPLAINED.iter().any(|(file, what)| *difference == format!("{file}: {what}")));
+    println!("{compared} fields compared, {found} different, {} of them not explained", differences.len());
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
