@@ -1,4 +1,6 @@
-//! The TLS tracker against tshark's reading of the same captures, field by field.
+//! The TLS tracker against tshark's reading of the same captures, field by field; and what secrets prove.
+#![cfg(feature = "daemon")]
+#![allow(clippy::unwrap_used, reason = "a capture that cannot be read is a failed test")]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -278,14 +280,15 @@ fn a_finished_with_one_bit_altered_is_wrong() {
 
 #[test]
 fn a_damaged_capture_is_read_as_far_as_it_goes() {
-    for (capture, key_log) in keyed() {
+    for capture in captures() {
         let bytes = std::fs::read(&capture).unwrap();
-        for at in (0..bytes.len()).step_by(41) {
-            replay_altered(&bytes[..at], Some(&key_log), |_, _| {});
+        let key_log = std::fs::read(capture.with_extension("keylog")).ok();
+        for at in (0..bytes.len()).step_by(bytes.len() / 50 + 1) {
+            replay_altered(&bytes[..at], key_log.as_deref(), |_, _| {});
             for change in [0x01, 0x80, 0xff] {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= change;
-                replay_altered(&bytes, Some(&key_log), |_, _| {});
+                replay_altered(&bytes, key_log.as_deref(), |_, _| {});
             }
         }
     }
