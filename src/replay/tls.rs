@@ -49,7 +49,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clear_bytes: 8 * 1024, messages: 200, transcript: 256 * 1024, flows: 4096 }
+        Self { clear_bytes: 8 * 1024, messages: 200, transcript: 256 * 1024, flows: 2048 }
     }
 }
 
@@ -113,7 +113,7 @@ impl Tracker {
     /// The capture is over: what is known of handshakes that are not.
     pub fn finish(&mut self, done: &mut dyn FnMut(Account)) {
         std::mem::take(&mut self.connections).into_values().filter_map(|last| last.closed(None)).for_each(&mut *done);
-        std::mem::take(&mut self.flows).finish(done);
+        std::mem::take(&mut self.flows).finish(&self.shared, done);
     }
 }
 

@@ -103,13 +103,13 @@ impl Connection {
         let initiator = tls.initiator;
         let side = |direction| if direction == initiator { Side::Initiator } else { Side::Responder };
         let mut handshaking = tls.handshaking;
-        for (side, records) in [Side::Initiator, Side::Responder].into_iter().zip(&tls.records) {
-            handshaking.left_over(side, records.waiting());
-        }
         match how {
             Some(Closed::Finished) => handshaking.broken_off(None),
             Some(Closed::Reset(direction)) => handshaking.broken_off(Some(side(direction))),
             Some(Closed::Replaced | Closed::Evicted | Closed::CaptureEnded) | None => {}
+        }
+        for (side, records) in [Side::Initiator, Side::Responder].into_iter().zip(&tls.records) {
+            handshaking.left_over(side, records.waiting());
         }
         Some(handshaking.into_account())
     }
@@ -178,7 +178,8 @@ impl Connection {
         let records = Records::start(at, ssl2);
         let told = Told::new(Protocol::Tls, from, to, most);
         let answered = initiator != direction;
-        let records = if answered { [Records::default(), records] } else { [records, Records::default()] };
+        // Where the server is seen first, the client may be in the middle of something.
+        let records = if answered { [Records::anywhere(), records] } else { [records, Records::default()] };
         Tls { initiator, handshaking: Handshaking::new(told), records, answered }
     }
 }

@@ -273,6 +273,10 @@ impl Handshaking {
             Ok(alert) => {
                 self.told.list(came, &format!("alert({})", alert.description), bytes.len().saturating_add(5), None);
                 if self.is_established() {
+                    // Of TLS 1.3 the server may refuse the client only after that.
+                    if self.told.is_fatal(alert) {
+                        self.told.refused(came.from, alert);
+                    }
                     return Next::Over;
                 }
                 self.told.refused(came.from, alert);
@@ -334,9 +338,7 @@ impl Handshaking {
         let time = self.told.account.messages.last().map(|last| last.t).unwrap_or_default();
         let came = Came { from: side, time, fragments: 1, span: (u64::MAX, u64::MAX) };
         let kind = msg_type.and_then(HandshakeType::name).unwrap_or("unknown");
-        let last = self.told.last.take();
         self.told.list(came, kind, bytes, Some("its end is missing".to_owned()));
-        self.told.last = last;
     }
 
     /// The connection ended.

@@ -53,6 +53,11 @@ impl Records {
         Self { at, ssl2, ..Self::default() }
     }
 
+    /// From the next bytes that can be a record.
+    pub(super) fn anywhere() -> Self {
+        Self { lost: true, ..Self::default() }
+    }
+
     /// Takes the next bytes, and gives every record that is whole.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Step<'_>, Span, &mut bool) -> Flow) {
         bytes = self.pass_over(bytes);

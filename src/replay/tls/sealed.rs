@@ -15,6 +15,9 @@ impl Handshaking {
     /// A protected record that was not opened. A server's flight ends where the client's begins; a client's ends with its
     /// Finished, whose length is known, or when the server answers.
     pub(super) fn sealed_tls13(&mut self, came: Came, record: &Record<'_>) -> Next {
+        if self.is_established() {
+            return Next::Over;
+        }
         let length = record.fragment.len();
         let (finished, alert) = self.lengths();
         let client = self.half(Side::Initiator).sealed;

@@ -27,7 +27,8 @@ impl Told {
 
     /// The connection ended before the handshake did. `by` is known of a reset alone.
     pub(super) fn broken_off(&mut self, by: Option<Side>) {
-        let Some((from, last)) = self.last.clone() else { return };
+        let Some(message) = self.account.messages.last() else { return };
+        let (from, last) = (message.from, message.kind.clone());
         if let Some(by) = by {
             let cause = format!("the {} reset the connection during the handshake, after {last}", name(by));
             return self.account.fail(fault(by), cause);
@@ -55,7 +56,7 @@ impl Told {
         use AlertDescription as Alert;
         let (me, you) = (name(from), name(from.other()));
         let (mine, yours) = (fault(from), fault(from.other()));
-        let answer = self.version.is_none() && from == Side::Responder;
+        let answer = self.account.server_random.is_none() && from == Side::Responder;
         match alert {
             Alert::HANDSHAKE_FAILURE | Alert::CERTIFICATE_REQUIRED | Alert::BAD_CERTIFICATE
                 if self.no_client_certificate && from == Side::Responder =>

@@ -23,8 +23,6 @@ pub(super) struct Told {
     pub(super) suite: Option<CipherSuite>,
     /// The highest version that the client offers.
     pub(super) offered_version: Option<ProtocolVersion>,
-    /// The last message of all, and whose.
-    pub(super) last: Option<(Side, String)>,
     pub(super) encrypt_then_mac: bool,
     pub(super) extended_master_secret: bool,
     /// The client wants to send before it knows the answer, and the server lets it.
@@ -82,7 +80,6 @@ impl Told {
             version: None,
             suite: None,
             offered_version: None,
-            last: None,
             encrypt_then_mac: false,
             extended_master_secret: false,
             early_data: EarlyData::None,
@@ -104,7 +101,6 @@ impl Told {
 
     /// Lists a message.
     pub(super) fn list(&mut self, came: Came, kind: &str, bytes: usize, malformed: Option<String>) {
-        self.last = Some((came.from, kind.to_owned()));
         if self.account.messages.len() >= self.most {
             self.unlisted = self.unlisted.saturating_add(1);
             return;
@@ -233,13 +229,11 @@ impl Told {
     /// A hello of the server.
     pub(super) fn choice(&mut self, hello: &ServerHello<'_>) {
         self.account.chosen.group = hello.group().map(|group| group.to_string());
+        self.chose(hello.version(), hello.cipher_suite);
         if hello.is_hello_retry_request() {
-            self.account.chosen.cipher = Some(suite_name(hello.cipher_suite));
-            self.suite = Some(hello.cipher_suite);
             return;
         }
         self.account.server_random = Some(*hello.random);
-        self.chose(hello.version(), hello.cipher_suite);
         for extension in hello.extensions.iter().flatten() {
             match extension {
                 Extension::ExtendedMasterSecret => self.extended_master_secret = true,
