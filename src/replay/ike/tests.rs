@@ -1,5 +1,7 @@
 //! Real captures, with their secrets, without them, and with bytes altered.
 
+mod sealed;
+
 use std::path::{Path, PathBuf};
 
 use keyferry_parsers::ike::v2::{Body, Message, Notify, NotifyType};
