@@ -323,6 +323,7 @@ fn few_sas_are_remembered() {
     }
     assert!(run.accounts.len() >= 6);
     assert!(run.accounts.iter().all(|account| account.messages.len() <= 3));
+    assert!(run.tracker.uncounted() > 20);
 }
 
 /// A datagram of IKE as `message` is sent.

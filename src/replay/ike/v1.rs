@@ -23,7 +23,7 @@ use payloads::Payloads;
 
 use super::proof::{Check, rsa_signature_v1};
 use super::sa::{Reading, Record};
-use super::{certificate, offer, story};
+use super::{certificate, kept, offer, story};
 
 /// Exchanges of phase 2 at a time.
 const MAX_EXCHANGES: usize = 64;
@@ -232,7 +232,7 @@ impl V1 {
         if let Some(nonce) = nonce {
             let own = if is_first { &mut exchange.ni } else { &mut exchange.nr };
             own.clear();
-            own.extend_from_slice(nonce);
+            own.extend_from_slice(&kept(nonce));
         }
         exchange.ke |= payloads.of(PayloadType::KE).is_some();
         let (ni, nr, ke, messages) = (exchange.ni.clone(), exchange.nr.clone(), exchange.ke, exchange.messages);
@@ -293,7 +293,7 @@ impl V1 {
         };
         match body {
             Body::SecurityAssociation(sa) if from == Side::Initiator => {
-                self.sai_b = raw.body.to_vec();
+                self.sai_b = kept(raw.body);
                 account.offered = offer::offered_v1(sa);
             }
             Body::SecurityAssociation(sa) => {
@@ -301,16 +301,16 @@ impl V1 {
                 let transform = sa.proposals().first().and_then(|proposal| proposal.transforms.first());
                 self.algorithms = transform.and_then(Algorithms::of);
             }
-            Body::KeyExchange(ke) => peer.ke = ke.to_vec(),
-            Body::Nonce(nonce) => peer.nonce = nonce.to_vec(),
+            Body::KeyExchange(ke) => peer.ke = kept(ke),
+            Body::Nonce(nonce) => peer.nonce = kept(nonce),
             Body::Identification(id) => {
-                peer.id = raw.body.to_vec();
+                peer.id = kept(raw.body);
                 let value = certificate::identity(id.identity(), id.data);
                 account.identities.push(IdentityEntry { from, kind: id.id_type.to_string(), value });
             }
             Body::Certificate(payload) => {
                 if let Some(der) = certificate::der(payload) {
-                    peer.certificate.get_or_insert_with(|| der.to_vec());
+                    peer.certificate.get_or_insert_with(|| kept(der));
                     account.certificates.extend(certificate::entry(from, der));
                 }
             }

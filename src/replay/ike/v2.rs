@@ -25,7 +25,7 @@ use payloads::Payloads;
 
 use super::proof::{Check, signature_v2};
 use super::sa::{Reading, Record};
-use super::{certificate, offer, story};
+use super::{certificate, kept, offer, story};
 
 /// Exchanges of which the request is remembered.
 const MAX_EXCHANGES: usize = 64;
@@ -111,7 +111,7 @@ impl V2 {
         let clear = Payloads::read(raw.payloads());
         if raw.header.exchange_type == ExchangeType::IKE_SA_INIT {
             let peer = if from == Side::Initiator { &mut self.initiator } else { &mut self.responder };
-            peer.init = pieces.first().map(|bytes| bytes.to_vec()).unwrap_or_default();
+            peer.init = pieces.first().map(|bytes| kept(bytes)).unwrap_or_default();
         }
         self.used |=
             response && !matches!(raw.header.exchange_type, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_AUTH);
@@ -194,14 +194,14 @@ impl V2 {
                     // The initiator may name the responder it wants (RFC 7296 section 1.2).
                     let own = matches!(body, Body::IdI(_)) == (from == Side::Initiator);
                     if own {
-                        peer.id = bytes.to_vec();
+                        peer.id = kept(bytes);
                         let value = certificate::identity(id.identity(), id.data);
                         record.account.identities.push(IdentityEntry { from, kind: id.id_type.to_string(), value });
                     }
                 }
                 Body::Certificate(payload) => {
                     if let Some(der) = certificate::der(payload) {
-                        peer.certificate.get_or_insert_with(|| der.to_vec());
+                        peer.certificate.get_or_insert_with(|| kept(der));
                         record.account.certificates.extend(certificate::entry(from, der));
                     }
                 }
@@ -227,7 +227,7 @@ impl V2 {
         for body in &payloads.bodies {
             let peer = if from == Side::Initiator { &mut self.initiator } else { &mut self.responder };
             match body {
-                Body::Nonce(nonce) => peer.nonce = nonce.to_vec(),
+                Body::Nonce(nonce) => peer.nonce = kept(nonce),
                 Body::SecurityAssociation(sa) if response => {
                     account.chosen = offer::chosen_v2(sa).unwrap_or_default();
                     self.algorithms = sa.proposals.first().and_then(chosen);
@@ -291,12 +291,13 @@ impl V2 {
         let mut proposals: &[Proposal<'_>] = &[];
         for body in &payloads.bodies {
             match body {
-                Body::Nonce(nonce) => request.nonce = nonce.to_vec(),
+                Body::Nonce(nonce) => request.nonce = kept(nonce),
                 Body::KeyExchange(_) => request.ke = true,
                 Body::SecurityAssociation(sa) => proposals = &sa.proposals,
                 _ => {}
             }
         }
+        let Some((prf, sk)) = self.keys.as_ref().and_then(|keys| keys.derived.as_ref()) else { return };
         let Some(proposal) = proposals.first() else { return };
         request.ike_spi = proposal.spi.try_into().ok().filter(|_| proposal.protocol_id == ProtocolId::IKE);
         request.child_spi = proposal.spi.to_vec();
@@ -309,7 +310,6 @@ impl V2 {
             return;
         }
         let Some(asked) = self.requests.remove(&id) else { return };
-        let Some((prf, sk)) = self.keys.as_ref().and_then(|keys| keys.derived.as_ref()) else { return };
         if let (Some(spi_i), Some(spi_r)) = (asked.ike_spi, request.ike_spi) {
             self.successor = chosen(proposal).map(|algorithms| {
                 let sa = SecurityAssociation { proposals: vec![proposal.clone()] };
