@@ -302,7 +302,7 @@ fn an_sa_that_replaces_another_is_an_account_of_its_own() {
 #[test]
 fn silence_is_told_from_a_capture_that_ends() {
     let first = frames(&folder().join("ikev2-psk-cookie.pcap")).remove(0);
-    let once = accounts(&[first.clone()], IkeSecrets::default()).remove(0);
+    let once = accounts(std::slice::from_ref(&first), IkeSecrets::default()).remove(0);
     assert_eq!((once.outcome, once.cause), (Outcome::Incomplete, None));
     let thrice = accounts(&[first.clone(), first.clone(), first], IkeSecrets::default()).remove(0);
     assert_eq!(thrice.outcome, Outcome::Failed);
