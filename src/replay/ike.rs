@@ -50,8 +50,16 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sas: 1024, messages: 400 }
+        Self { sas: 512, messages: 400 }
     }
+}
+
+/// Bytes that are kept of one field for later checks. Those of real messages are smaller, with ML-KEM and certificates,
+/// too.
+const MAX_KEPT: usize = 8 * 1024;
+
+fn kept(bytes: &[u8]) -> Vec<u8> {
+    bytes.get(..MAX_KEPT).unwrap_or(bytes).to_vec()
 }
 
 /// Keys of SAs that have not begun yet.
@@ -66,6 +74,7 @@ pub struct Tracker {
     turns: BTreeMap<u64, Spis>,
     turn: u64,
     seeds: BTreeMap<Spis, Seed>,
+    uncounted: u64,
 }
 
 /// Initiator's and responder's; the latter is zero until it has answered.
@@ -89,7 +98,7 @@ impl Tracker {
     /// One that has seen nothing.
     pub fn new(secrets: IkeSecrets, limits: Limits) -> Self {
         let (sas, turns, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { secrets, limits, sas, turns, turn: 0, seeds }
+        Self { secrets, limits, sas, turns, turn: 0, seeds, uncounted: 0 }
     }
 
     /// Takes a datagram; false if it is not IKE. `done` gets the accounts of SAs that made room for new ones.
@@ -118,9 +127,14 @@ impl Tracker {
     pub fn finish(&mut self, done: &mut dyn FnMut(Account)) {
         self.turns.clear();
         let sas = std::mem::take(&mut self.sas).into_values();
-        let mut accounts: Vec<Account> = sas.map(|(_, sa)| sa.finish(&self.limits)).collect();
-        accounts.sort_by_key(|account| account.messages.first().map(|message| message.t));
+        let mut accounts: Vec<Account> = sas.map(|(_, sa)| account(sa, &self.limits, &mut self.uncounted)).collect();
+        accounts.sort_by_key(|account: &Account| account.messages.first().map(|message| message.t));
         accounts.into_iter().for_each(done);
+    }
+
+    /// Messages that the accounts so far do not list, because they were too many.
+    pub fn uncounted(&self) -> u64 {
+        self.uncounted
     }
 
     /// The SA of a message, which is new if there was none.
@@ -173,10 +187,16 @@ impl Tracker {
         while self.sas.len() >= self.limits.sas.max(1) {
             let Some((_, spis)) = self.turns.pop_first() else { return };
             if let Some((_, sa)) = self.sas.remove(&spis) {
-                done(sa.finish(&self.limits));
+                done(account(sa, &self.limits, &mut self.uncounted));
             }
         }
     }
+}
+
+fn account(sa: Sa, limits: &Limits, uncounted: &mut u64) -> Account {
+    let (account, too_many) = sa.finish(limits);
+    *uncounted = uncounted.saturating_add(too_many);
+    account
 }
 
 impl Received<'_> {

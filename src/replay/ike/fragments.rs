@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::replay::account::Side;
 
 /// Messages of an SA that wait for pieces.
-const MAX_SETS: usize = 8;
-/// Bytes that the pieces of one message may have; more than any UDP datagram.
-const MAX_BYTES: usize = 128 * 1024;
+const MAX_SETS: usize = 2;
+/// Bytes that the pieces of one message may have; as much as a UDP datagram.
+const MAX_BYTES: usize = 64 * 1024;
 /// Pieces of one message. Implementations send a handful.
 const MAX_PIECES: u16 = 256;
 

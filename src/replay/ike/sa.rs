@@ -22,6 +22,10 @@ use super::{Limits, Received, story};
 const MAX_SEEN: usize = 64;
 /// Payloads that an entry names, and what else of an account grows with hostile messages.
 const MAX_NAMES: usize = 48;
+/// Keys of one account.
+const MAX_KEYS: usize = 256;
+/// Payloads that all entries name.
+const MAX_ALL_NAMES: usize = 4096;
 
 /// What a reader of one version found in a message.
 pub(super) struct Reading {
@@ -50,6 +54,7 @@ pub(super) struct Sa {
     /// Messages beyond the limit.
     uncounted: u64,
     answered: bool,
+    names_left: usize,
 }
 
 enum Version {
@@ -101,6 +106,7 @@ impl Sa {
             seen: VecDeque::new(),
             uncounted: 0,
             answered: false,
+            names_left: MAX_ALL_NAMES,
         }
     }
 
@@ -242,7 +248,9 @@ impl Sa {
         };
         if let Some(entry) = self.seen.iter().find(same).map(|seen| seen.entry) {
             let before = self.account.messages.get(entry).cloned();
-            if let Some(before) = before.filter(|_| self.account.messages.len() < limits.messages) {
+            if let Some(mut before) = before.filter(|_| self.account.messages.len() < limits.messages) {
+                before.payloads.truncate(self.names_left);
+                self.names_left = self.names_left.saturating_sub(before.payloads.len());
                 self.account.messages.push(MessageEntry { t: whole.time, retransmission: true, ..before });
             } else {
                 self.uncounted = self.uncounted.saturating_add(1);
@@ -273,12 +281,14 @@ impl Sa {
             self.uncounted = self.uncounted.saturating_add(1);
             return;
         }
+        let names: Vec<String> = names.iter().take(MAX_NAMES.min(self.names_left)).map(ToString::to_string).collect();
+        self.names_left = self.names_left.saturating_sub(names.len());
         self.account.messages.push(MessageEntry {
             t: whole.time,
             from: whole.from,
             kind: whole.raw.header.exchange_type.to_string(),
             message_id: Some(whole.raw.header.message_id),
-            payloads: names.iter().take(MAX_NAMES).map(ToString::to_string).collect(),
+            payloads: names,
             bytes: whole.length,
             retransmission: false,
             fragments: whole.fragments,
@@ -289,11 +299,11 @@ impl Sa {
     fn bound(&mut self) {
         self.account.identities.truncate(MAX_NAMES);
         self.account.certificates.truncate(MAX_NAMES);
-        self.account.keys.truncate(256);
+        self.account.keys.truncate(MAX_KEYS);
     }
 
-    /// The account as it stands.
-    pub(super) fn finish(mut self, limits: &Limits) -> Account {
+    /// The account as it stands, and how many messages were too many for it.
+    pub(super) fn finish(mut self, limits: &Limits) -> (Account, u64) {
         for (id, set) in self.fragments.drain() {
             self.incomplete(&id, &set, limits);
         }
@@ -306,7 +316,7 @@ impl Sa {
             story::no_answer(&mut self.account, repeated.saturating_add(1));
         }
         self.account.verification = self.proof.verification();
-        self.account
+        (self.account, self.uncounted)
     }
 
     /// A message of which fragments are missing, unless it came once before.

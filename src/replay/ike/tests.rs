@@ -1,5 +1,7 @@
 //! Real captures, with their secrets, without them, and with bytes altered.
 
+mod sealed;
+
 use std::path::{Path, PathBuf};
 
 use keyferry_parsers::ike::v2::{Body, Message, Notify, NotifyType};
@@ -300,7 +302,7 @@ fn an_sa_that_replaces_another_is_an_account_of_its_own() {
 #[test]
 fn silence_is_told_from_a_capture_that_ends() {
     let first = frames(&folder().join("ikev2-psk-cookie.pcap")).remove(0);
-    let once = accounts(&[first.clone()], IkeSecrets::default()).remove(0);
+    let once = accounts(std::slice::from_ref(&first), IkeSecrets::default()).remove(0);
     assert_eq!((once.outcome, once.cause), (Outcome::Incomplete, None));
     let thrice = accounts(&[first.clone(), first.clone(), first], IkeSecrets::default()).remove(0);
     assert_eq!(thrice.outcome, Outcome::Failed);
@@ -321,6 +323,7 @@ fn few_sas_are_remembered() {
     }
     assert!(run.accounts.len() >= 6);
     assert!(run.accounts.iter().all(|account| account.messages.len() <= 3));
+    assert!(run.tracker.uncounted() > 20);
 }
 
 /// A datagram of IKE as `message` is sent.

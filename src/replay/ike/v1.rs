@@ -3,25 +3,27 @@
 //! Keys come from what is in the messages and from the secrets as soon as both are there. Where several shared keys may be
 //! meant, all are tried until one fits.
 
+mod keys;
+mod payloads;
+
 use std::collections::BTreeMap;
 
 use keyferry_parsers::ike::rules::Position;
-use keyferry_parsers::ike::v1::{AuthenticationMethod, Body, NotifyType, ProtocolId};
+use keyferry_parsers::ike::v1::{Body, NotifyType};
 use keyferry_parsers::ike::{Chain, ExchangeType, PayloadType, RawMessage, RawPayload};
 
-use crate::crypto::{Cipher, Hash, Prf, Secret};
-use crate::hex;
-use crate::ike::v1::algorithms;
-use crate::ike::v1::keymat::{
-    self, Phase1, QuickMode, Skeyids, encryption_key, phase_1_iv, phase_2_iv, skeyid_psk, skeyid_signatures,
-};
+use crate::crypto::{Prf, Secret};
+use crate::ike::v1::keymat::{self, Phase1, phase_1_iv, phase_2_iv};
 use crate::ike::v1::protect;
-use crate::replay::account::{Account, IdentityEntry, Outcome, Side};
+use crate::replay::account::{Account, Fault, IdentityEntry, Outcome, Side};
 use crate::replay::ike_secrets::Spi;
+
+use keys::{Algorithms, Keys, is_psk, keymat_of};
+use payloads::Payloads;
 
 use super::proof::{Check, rsa_signature_v1};
 use super::sa::{Reading, Record};
-use super::{certificate, offer, story};
+use super::{certificate, kept, offer, story};
 
 /// Exchanges of phase 2 at a time.
 const MAX_EXCHANGES: usize = 64;
@@ -48,13 +50,6 @@ pub(super) struct V1 {
     refused: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Algorithms {
-    hash: Hash,
-    cipher: Option<Cipher>,
-    method: AuthenticationMethod,
-}
-
 /// What one side has sent in phase 1, without payload headers.
 #[derive(Default)]
 struct Peer {
@@ -62,13 +57,6 @@ struct Peer {
     nonce: Vec<u8>,
     id: Vec<u8>,
     certificate: Option<Vec<u8>>,
-}
-
-/// Of one shared key, or whatever else gives keys; what the secrets do not reach is `None`.
-struct Keys {
-    skeyid: Option<Secret>,
-    skeyids: Option<Skeyids>,
-    encryption: Option<Secret>,
 }
 
 /// An exchange of phase 2.
@@ -212,38 +200,17 @@ impl V1 {
 
     /// All keys that the secrets and the messages so far give.
     fn derive(&mut self, record: &mut Record<'_>) {
-        let Some(Algorithms { hash, cipher, method }) = self.algorithms else {
+        let Some(algorithms) = self.algorithms else {
             return;
         };
         let (i, r) = (&self.initiator, &self.responder);
         if !self.keys.is_empty() || i.nonce.is_empty() || r.nonce.is_empty() {
             return;
         }
-        if let Some(cipher) = cipher {
-            self.iv.get_or_insert_with(|| phase_1_iv(hash, &i.ke, &r.ke, cipher.iv_length()));
+        if let Some(cipher) = algorithms.cipher {
+            self.iv.get_or_insert_with(|| phase_1_iv(algorithms.hash, &i.ke, &r.ke, cipher.iv_length()));
         }
-        let prf = Prf::hmac(hash);
-        let g_ir = record.secrets.g_ir(self.spis);
-        let skeyids: Vec<Secret> = if is_psk(method) {
-            let psks = record.secrets.psks(self.spis);
-            psks.into_iter().map(|psk| skeyid_psk(prf, psk.as_bytes(), &i.nonce, &r.nonce)).collect()
-        } else if is_signature(method) {
-            g_ir.iter().map(|g_ir| skeyid_signatures(prf, &i.nonce, &r.nonce, g_ir.as_bytes())).collect()
-        } else {
-            Vec::new()
-        };
-        let (cky_i, cky_r) = &self.spis;
-        let table = record.secrets.v1_key(self.spis.0);
-        for skeyid in skeyids {
-            let skeyids = g_ir.map(|g_ir| Skeyids::derive(prf, &skeyid, g_ir.as_bytes(), cky_i, cky_r));
-            let derived = skeyids.as_ref().zip(cipher);
-            let derived = derived.map(|(keys, cipher)| encryption_key(prf, &keys.skeyid_e, cipher.key_length()));
-            let encryption = derived.or_else(|| table.map(Secret::duplicate));
-            self.keys.push(Keys { skeyid: Some(skeyid), skeyids, encryption });
-        }
-        if let (true, Some(key)) = (self.keys.is_empty(), table) {
-            self.keys.push(Keys { skeyid: None, skeyids: None, encryption: Some(key.duplicate()) });
-        }
+        self.keys = keys::derive(algorithms, self.spis, (&i.nonce, &r.nonce), record.secrets);
     }
 
     /// HASH(1), HASH(2), HASH(3) of what comes after phase 1.
@@ -265,10 +232,10 @@ impl V1 {
         if let Some(nonce) = nonce {
             let own = if is_first { &mut exchange.ni } else { &mut exchange.nr };
             own.clear();
-            own.extend_from_slice(nonce);
+            own.extend_from_slice(&kept(nonce));
         }
         exchange.ke |= payloads.of(PayloadType::KE).is_some();
-        let (ni, nr, messages) = (exchange.ni.clone(), exchange.nr.clone(), exchange.messages);
+        let (ni, nr, ke, messages) = (exchange.ni.clone(), exchange.nr.clone(), exchange.ke, exchange.messages);
         let Some((hash, skeyids)) = self.algorithms.zip(self.keys.first().and_then(|keys| keys.skeyids.as_ref()))
         else {
             return record.proof.message(Check::Unknown);
@@ -292,38 +259,8 @@ impl V1 {
             _ => keymat::hash_1(prf, key, message_id, rest) == *value,
         };
         record.proof.message(right.into());
-        self.child_keys(message_id, payloads, record.account);
-    }
-
-    /// KEYMAT of a quick mode's SA towards the sender, unless it has perfect forward secrecy.
-    fn child_keys(&mut self, message_id: u32, payloads: &Payloads<'_>, account: &mut Account) {
-        let Some((algorithms, skeyids)) = self.algorithms.zip(self.keys.first().and_then(|keys| keys.skeyids.as_ref()))
-        else {
-            return;
-        };
-        let Some(exchange) = self.exchanges.get(&message_id).filter(|exchange| !exchange.ke && !exchange.nr.is_empty())
-        else {
-            return;
-        };
-        for body in &payloads.bodies {
-            let Body::SecurityAssociation(sa) = body else { continue };
-            for proposal in sa.proposals().iter().take(4) {
-                let Some(transform) = proposal.transforms.first() else { continue };
-                let ipsec = transform.ipsec();
-                let auth = ipsec.authentication_algorithm().map(|algorithm| algorithm.0);
-                let lengths = match proposal.protocol_id {
-                    ProtocolId::IPSEC_ESP => algorithms::esp(transform.transform_id, ipsec.key_length(), auth),
-                    ProtocolId::IPSEC_AH => auth.and_then(algorithms::ah),
-                    _ => None,
-                };
-                let (protocol, spi) = (proposal.protocol_id.0, proposal.spi);
-                let mode = QuickMode { g_qm_xy: None, protocol, spi, ni_b: &exchange.ni, nr_b: &exchange.nr };
-                if let Some(lengths) = lengths {
-                    let keymat = mode.keymat(Prf::hmac(algorithms.hash), &skeyids.skeyid_d, lengths.total());
-                    let name = format!("KEYMAT {} {}", proposal.protocol_id, hex::encode(spi));
-                    account.keys.push((name, hex::encode(keymat.as_bytes())));
-                }
-            }
+        if !ke && !nr.is_empty() {
+            record.account.keys.extend(keymat_of(prf, &skeyids.skeyid_d, (&ni, &nr), &payloads.bodies));
         }
     }
 
@@ -356,32 +293,24 @@ impl V1 {
         };
         match body {
             Body::SecurityAssociation(sa) if from == Side::Initiator => {
-                self.sai_b = raw.body.to_vec();
+                self.sai_b = kept(raw.body);
                 account.offered = offer::offered_v1(sa);
             }
             Body::SecurityAssociation(sa) => {
                 account.chosen = offer::chosen_v1(sa).unwrap_or_default();
                 let transform = sa.proposals().first().and_then(|proposal| proposal.transforms.first());
-                self.algorithms = transform.and_then(|transform| {
-                    let phase1 = transform.phase1();
-                    let cipher = phase1.encryption_algorithm()?.0;
-                    Some(Algorithms {
-                        hash: algorithms::hash(phase1.hash_algorithm()?.0)?,
-                        cipher: algorithms::cipher(cipher, phase1.key_length()),
-                        method: phase1.authentication_method()?,
-                    })
-                });
+                self.algorithms = transform.and_then(Algorithms::of);
             }
-            Body::KeyExchange(ke) => peer.ke = ke.to_vec(),
-            Body::Nonce(nonce) => peer.nonce = nonce.to_vec(),
+            Body::KeyExchange(ke) => peer.ke = kept(ke),
+            Body::Nonce(nonce) => peer.nonce = kept(nonce),
             Body::Identification(id) => {
-                peer.id = raw.body.to_vec();
+                peer.id = kept(raw.body);
                 let value = certificate::identity(id.identity(), id.data);
                 account.identities.push(IdentityEntry { from, kind: id.id_type.to_string(), value });
             }
             Body::Certificate(payload) => {
                 if let Some(der) = certificate::der(payload) {
-                    peer.certificate.get_or_insert_with(|| der.to_vec());
+                    peer.certificate.get_or_insert_with(|| kept(der));
                     account.certificates.extend(certificate::entry(from, der));
                 }
             }
@@ -446,76 +375,13 @@ impl V1 {
             account.outcome = Outcome::Established;
         } else if self.refused && !self.complete {
             account.fail(
-                crate::replay::account::Fault::Both,
+                Fault::Both,
                 "the responder answers the initiator's proof of identity with an encrypted notification: most likely the \
                  pre-shared keys, certificates or IDs do not match",
             );
         }
-        let Some(keys) = self.keys.first() else { return };
-        let skeyids = keys.skeyids.as_ref();
-        let named = [
-            ("SKEYID", keys.skeyid.as_ref()),
-            ("SKEYID_d", skeyids.map(|keys| &keys.skeyid_d)),
-            ("SKEYID_a", skeyids.map(|keys| &keys.skeyid_a)),
-            ("SKEYID_e", skeyids.map(|keys| &keys.skeyid_e)),
-            ("encryption key", keys.encryption.as_ref()),
-        ];
-        let named = named.into_iter().filter_map(|(name, key)| Some((name.to_owned(), hex::encode(key?.as_bytes()))));
-        let named: Vec<_> = named.collect();
-        account.keys.splice(0..0, named);
-    }
-}
-
-fn is_psk(method: AuthenticationMethod) -> bool {
-    use AuthenticationMethod as M;
-    matches!(method, M::PRE_SHARED_KEY | M::XAUTH_INIT_PRE_SHARED | M::XAUTH_RESP_PRE_SHARED)
-}
-
-fn is_signature(method: AuthenticationMethod) -> bool {
-    use AuthenticationMethod as M;
-    let encrypted = [M::RSA_ENCRYPTION, M::RSA_REVISED_ENCRYPTION];
-    let xauth = [M::XAUTH_INIT_RSA_ENCRYPTION, M::XAUTH_RESP_RSA_ENCRYPTION];
-    let revised = [M::XAUTH_INIT_RSA_REVISED_ENCRYPTION, M::XAUTH_RESP_RSA_REVISED_ENCRYPTION];
-    !is_psk(method) && ![encrypted, xauth, revised].as_flattened().contains(&method)
-}
-
-/// The payloads of a chain, up to the first that cannot be read.
-struct Payloads<'a> {
-    types: Vec<PayloadType>,
-    raw: Vec<RawPayload<'a>>,
-    bodies: Vec<Body<'a>>,
-    malformed: Option<String>,
-    /// Bytes behind the last payload.
-    padding: usize,
-}
-
-impl<'a> Payloads<'a> {
-    fn read(mut chain: Chain<'a>, padded: bool) -> Self {
-        let mut all = Self { types: Vec::new(), raw: Vec::new(), bodies: Vec::new(), malformed: None, padding: 0 };
-        for payload in chain.by_ref() {
-            let parsed = payload.and_then(|raw| {
-                all.types.push(raw.payload_type);
-                Ok((raw, Body::parse(raw.payload_type, raw.body)?))
-            });
-            match parsed {
-                Ok((raw, body)) => {
-                    all.raw.push(raw);
-                    all.bodies.push(body);
-                }
-                Err(error) => {
-                    all.malformed = Some(error.to_string());
-                    return all;
-                }
-            }
+        if let Some(keys) = self.keys.first() {
+            account.keys.splice(0..0, keys.named());
         }
-        all.padding = chain.rest().len();
-        if !padded && all.padding > 0 {
-            all.malformed = Some(format!("{} bytes follow the last payload", all.padding));
-        }
-        all
-    }
-
-    fn of(&self, payload_type: PayloadType) -> Option<&'a [u8]> {
-        self.raw.iter().find(|raw| raw.payload_type == payload_type).map(|raw| raw.body)
     }
 }

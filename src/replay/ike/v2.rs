@@ -1,24 +1,31 @@
 //! Reading, opening and checking the messages of an IKEv2 SA (RFC 7296).
 
+mod keys;
+mod payloads;
+
 use std::collections::BTreeMap;
 
 use keyferry_parsers::ike::rules::Position;
 use keyferry_parsers::ike::v2::{
-    Authentication, AuthenticationMethod, Body, NotifyType, Payload, Proposal, ProtocolId, TransformType,
+    Authentication, AuthenticationMethod, Body, NotifyType, Payload, Proposal, ProtocolId, SecurityAssociation,
+    TransformType,
 };
 use keyferry_parsers::ike::{Chain, ExchangeType, Flags, PayloadType, RawMessage};
 
-use crate::crypto::{Prf, Secret};
 use crate::hex;
 use crate::ike::v2::algorithms;
-use crate::ike::v2::keymat::{SkKeys, auth_shared_key, child_keymat, signed_octets, skeyseed, skeyseed_rekey};
-use crate::ike::v2::protect::Protection;
-use crate::replay::account::{Account, Chosen, Fault, IdentityEntry, Outcome, Side};
+use crate::ike::v2::keymat::{auth_shared_key, child_keymat, signed_octets};
+use crate::replay::account::{Account, Fault, IdentityEntry, Outcome, Side};
 use crate::replay::ike_secrets::Spi;
+
+pub(super) use keys::Seed;
+
+use keys::{Algorithms, Keys, chosen};
+use payloads::Payloads;
 
 use super::proof::{Check, signature_v2};
 use super::sa::{Reading, Record};
-use super::{certificate, offer, story};
+use super::{certificate, kept, offer, story};
 
 /// Exchanges of which the request is remembered.
 const MAX_EXCHANGES: usize = 64;
@@ -48,14 +55,6 @@ pub(super) struct V2 {
     used: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Algorithms {
-    prf: Prf,
-    protection: Protection,
-    /// Further key exchanges (RFC 9370) are not followed.
-    one_exchange: bool,
-}
-
 /// What one side has sent.
 #[derive(Default)]
 struct Peer {
@@ -66,15 +65,6 @@ struct Peer {
     certificate: Option<Vec<u8>>,
 }
 
-struct Keys {
-    protection: Protection,
-    /// SK_e and SK_a, the initiator's first.
-    sk_e: [Secret; 2],
-    sk_a: [Secret; 2],
-    /// Unless they come from a table that has no more.
-    derived: Option<(Prf, SkKeys)>,
-}
-
 /// A request that makes an SA.
 #[derive(Default, Clone)]
 struct Request {
@@ -83,17 +73,6 @@ struct Request {
     /// Of the IKE SA that is to replace this one.
     ike_spi: Option<Spi>,
     child_spi: Vec<u8>,
-}
-
-/// What a rekeyed IKE SA is made of, but for its g^ir.
-pub(super) struct Seed {
-    old_prf: Prf,
-    sk_d: Secret,
-    ni: Vec<u8>,
-    nr: Vec<u8>,
-    algorithms: Algorithms,
-    pub(super) offered: Vec<String>,
-    pub(super) chosen: Chosen,
 }
 
 impl V2 {
@@ -132,7 +111,7 @@ impl V2 {
         let clear = Payloads::read(raw.payloads());
         if raw.header.exchange_type == ExchangeType::IKE_SA_INIT {
             let peer = if from == Side::Initiator { &mut self.initiator } else { &mut self.responder };
-            peer.init = pieces.first().map(|bytes| bytes.to_vec()).unwrap_or_default();
+            peer.init = pieces.first().map(|bytes| kept(bytes)).unwrap_or_default();
         }
         self.used |=
             response && !matches!(raw.header.exchange_type, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_AUTH);
@@ -185,53 +164,20 @@ impl V2 {
         if self.keys.is_some() {
             return;
         }
-        let derived = self.derive_from_secret(record);
-        let keys = derived.or_else(|| {
-            let table = record.secrets.v2_keys(self.spis)?;
-            record.proof.without_identities = true;
-            Some(Keys {
-                protection: table.protection,
-                sk_e: [table.sk_ei.duplicate(), table.sk_er.duplicate()],
-                sk_a: [table.sk_ai.duplicate(), table.sk_ar.duplicate()],
-                derived: None,
-            })
+        let secrets = record.secrets;
+        let derived = secrets.g_ir(self.spis).zip(self.algorithms).and_then(|(g_ir, algorithms)| {
+            let first = (self.initiator.nonce.as_slice(), self.responder.nonce.as_slice());
+            Keys::derive(algorithms, g_ir, self.seed.as_ref(), first, &self.spis)
         });
-        self.keys = keys;
-    }
-
-    fn derive_from_secret(&mut self, record: &mut Record<'_>) -> Option<Keys> {
-        let algorithms = self.algorithms.filter(|algorithms| algorithms.one_exchange)?;
-        let Algorithms { prf, protection, .. } = algorithms;
-        let g_ir = record.secrets.g_ir(self.spis)?.as_bytes();
-        let (seed, ni, nr) = match &self.seed {
-            Some(Seed { old_prf, sk_d, ni, nr, .. }) => {
-                record.proof.without_identities = true;
-                (skeyseed_rekey(*old_prf, sk_d, g_ir, ni, nr, &[]), ni, nr)
-            }
-            None => {
-                let (ni, nr) = (&self.initiator.nonce, &self.responder.nonce);
-                (skeyseed(prf, ni, nr, g_ir), ni, nr)
-            }
-        };
-        let sk = SkKeys::derive(prf, protection, &seed, (ni, nr), (&self.spis.0, &self.spis.1))?;
-        let named = [
-            ("SKEYSEED", &seed),
-            ("SK_d", &sk.sk_d),
-            ("SK_ai", &sk.sk_ai),
-            ("SK_ar", &sk.sk_ar),
-            ("SK_ei", &sk.sk_ei),
-            ("SK_er", &sk.sk_er),
-            ("SK_pi", &sk.sk_pi),
-            ("SK_pr", &sk.sk_pr),
-        ];
-        let named = named.into_iter().filter(|(_, key)| !key.as_bytes().is_empty());
-        record.account.keys.extend(named.map(|(name, key)| (name.to_owned(), hex::encode(key.as_bytes()))));
-        Some(Keys {
-            protection,
-            sk_e: [sk.sk_ei.duplicate(), sk.sk_er.duplicate()],
-            sk_a: [sk.sk_ai.duplicate(), sk.sk_ar.duplicate()],
-            derived: Some((prf, sk)),
-        })
+        if let Some(keys) = &derived {
+            record.account.keys.extend(keys.named());
+            record.proof.without_identities |= self.seed.is_some();
+        }
+        self.keys = derived.or_else(|| {
+            let table = secrets.v2_keys(self.spis)?;
+            record.proof.without_identities = true;
+            Some(Keys::of_table(table))
+        });
     }
 
     /// Keeps what later messages need, and tells the account.
@@ -248,14 +194,14 @@ impl V2 {
                     // The initiator may name the responder it wants (RFC 7296 section 1.2).
                     let own = matches!(body, Body::IdI(_)) == (from == Side::Initiator);
                     if own {
-                        peer.id = bytes.to_vec();
+                        peer.id = kept(bytes);
                         let value = certificate::identity(id.identity(), id.data);
                         record.account.identities.push(IdentityEntry { from, kind: id.id_type.to_string(), value });
                     }
                 }
                 Body::Certificate(payload) => {
                     if let Some(der) = certificate::der(payload) {
-                        peer.certificate.get_or_insert_with(|| der.to_vec());
+                        peer.certificate.get_or_insert_with(|| kept(der));
                         record.account.certificates.extend(certificate::entry(from, der));
                     }
                 }
@@ -281,7 +227,7 @@ impl V2 {
         for body in &payloads.bodies {
             let peer = if from == Side::Initiator { &mut self.initiator } else { &mut self.responder };
             match body {
-                Body::Nonce(nonce) => peer.nonce = nonce.to_vec(),
+                Body::Nonce(nonce) => peer.nonce = kept(nonce),
                 Body::SecurityAssociation(sa) if response => {
                     account.chosen = offer::chosen_v2(sa).unwrap_or_default();
                     self.algorithms = sa.proposals.first().and_then(chosen);
@@ -345,12 +291,13 @@ impl V2 {
         let mut proposals: &[Proposal<'_>] = &[];
         for body in &payloads.bodies {
             match body {
-                Body::Nonce(nonce) => request.nonce = nonce.to_vec(),
+                Body::Nonce(nonce) => request.nonce = kept(nonce),
                 Body::KeyExchange(_) => request.ke = true,
                 Body::SecurityAssociation(sa) => proposals = &sa.proposals,
                 _ => {}
             }
         }
+        let Some((prf, sk)) = self.keys.as_ref().and_then(|keys| keys.derived.as_ref()) else { return };
         let Some(proposal) = proposals.first() else { return };
         request.ike_spi = proposal.spi.try_into().ok().filter(|_| proposal.protocol_id == ProtocolId::IKE);
         request.child_spi = proposal.spi.to_vec();
@@ -363,10 +310,9 @@ impl V2 {
             return;
         }
         let Some(asked) = self.requests.remove(&id) else { return };
-        let Some((prf, sk)) = self.keys.as_ref().and_then(|keys| keys.derived.as_ref()) else { return };
         if let (Some(spi_i), Some(spi_r)) = (asked.ike_spi, request.ike_spi) {
             self.successor = chosen(proposal).map(|algorithms| {
-                let sa = keyferry_parsers::ike::v2::SecurityAssociation { proposals: vec![proposal.clone()] };
+                let sa = SecurityAssociation { proposals: vec![proposal.clone()] };
                 let seed = Seed {
                     old_prf: *prf,
                     sk_d: sk.sk_d.duplicate(),
@@ -420,20 +366,6 @@ impl V2 {
     }
 }
 
-/// The algorithms of a chosen proposal of an IKE SA, if they are implemented.
-fn chosen(proposal: &Proposal<'_>) -> Option<Algorithms> {
-    let first = |transform_type| proposal.of_type(transform_type).next();
-    let encr = first(TransformType::ENCR)?;
-    let integ = first(TransformType::INTEG).map(|transform| transform.transform_id);
-    Some(Algorithms {
-        prf: algorithms::prf(first(TransformType::PRF)?.transform_id)?,
-        protection: algorithms::protection(encr.transform_id, encr.key_length(), integ)?,
-        one_exchange: !proposal.transforms.iter().any(|each| {
-            (TransformType::ADDKE1..=TransformType::ADDKE7).contains(&each.transform_type) && each.transform_id != 0
-        }),
-    })
-}
-
 /// From the IV to the checksum.
 fn encrypted_length(body: &Body<'_>) -> usize {
     match body {
@@ -449,41 +381,5 @@ fn weak_signature(account: &mut Account, auth: &Authentication<'_>) {
     let by_name = digital.is_some_and(|name| name.windows(SHA1_WITH_RSA.len()).any(|window| window == SHA1_WITH_RSA));
     if by_name || auth.method == AuthenticationMethod::RSA_DIGITAL_SIGNATURE {
         account.weakness("signatures with SHA-1");
-    }
-}
-
-/// The payloads of a chain, up to the first that cannot be read.
-struct Payloads<'a> {
-    types: Vec<PayloadType>,
-    bodies: Vec<Body<'a>>,
-    /// The bodies as they came.
-    bytes: Vec<&'a [u8]>,
-    malformed: Option<String>,
-}
-
-impl<'a> Payloads<'a> {
-    fn read(mut chain: Chain<'a>) -> Self {
-        let mut all = Self { types: Vec::new(), bodies: Vec::new(), bytes: Vec::new(), malformed: None };
-        for raw in chain.by_ref() {
-            let parsed = raw.and_then(|raw| {
-                all.types.push(raw.payload_type);
-                Ok((Payload::from_raw(raw)?.body, raw.body))
-            });
-            match parsed {
-                Ok((body, bytes)) => {
-                    all.bodies.push(body);
-                    all.bytes.push(bytes);
-                }
-                Err(error) => {
-                    all.malformed = Some(error.to_string());
-                    return all;
-                }
-            }
-        }
-        let rest = chain.rest().len();
-        if rest > 0 {
-            all.malformed = Some(format!("{rest} bytes follow the last payload"));
-        }
-        all
     }
 }
