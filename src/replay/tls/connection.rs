@@ -217,7 +217,7 @@ impl Tls {
         records.feed(bytes, |step, span, ssl2| {
             next = match step {
                 Step::Record(record) => handshaking.record(side, time, span, &record, shared),
-                Step::Ssl2(data) => old_hello(handshaking, side, time, span, data, ssl2),
+                Step::Ssl2(data) => old_hello(handshaking, side, time, span, data, ssl2, shared),
                 Step::Foreign => handshaking.foreign(side, time, span),
             };
             if next == Next::Over { Flow::Stop } else { Flow::On }
@@ -252,6 +252,7 @@ fn old_hello(
     span: Span,
     data: &[u8],
     ssl2: &mut bool,
+    shared: &Shared,
 ) -> Next {
     match (ssl2::Message::parse(data), side) {
         (Ok(ssl2::Message::ClientHello(hello)), Side::Initiator) => {
@@ -269,7 +270,7 @@ fn old_hello(
                     None => spec.name().map_or_else(|| format!("{:#08x}", spec.0), str::to_owned),
                 })
                 .collect();
-            handshaking.old_client_hello(time, span, data);
+            handshaking.old_client_hello(time, span, data, shared);
             *ssl2 = hello.version == ProtocolVersion::SSL_2_0;
             Next::More
         }

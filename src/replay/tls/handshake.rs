@@ -245,7 +245,7 @@ impl Handshaking {
     }
 
     /// Only where there are secrets, or might be: it costs memory.
-    pub(super) fn keep_transcript(&mut self, shared: &Shared) {
+    fn keep_transcript(&mut self, shared: &Shared) {
         let random = self.told.account.client_random;
         if self.secrets.is_none() && random.is_some_and(|random| shared.key_log.knows(&random)) {
             self.secrets = Some(Box::new(Secrets::new(shared.limits.transcript)));
@@ -365,8 +365,12 @@ impl Handshaking {
     }
 
     /// A ClientHello in the form of SSL 2.0, which is hashed as it came (RFC 5246 appendix E.2).
-    pub(super) fn old_client_hello(&mut self, time: Duration, span: Span, data: &[u8]) {
+    pub(super) fn old_client_hello(&mut self, time: Duration, span: Span, data: &[u8], shared: &Shared) {
         self.old_message(Side::Initiator, time, span, "client_hello", data.len());
+        self.keep_transcript(shared);
+        if let Some(secrets) = &mut self.secrets {
+            secrets.message(Side::Initiator, data, &self.told);
+        }
     }
 
     /// What follows the hellos of SSL 2.0 is encrypted, but for the client's first message.
