@@ -49,6 +49,8 @@ pub(super) struct V2 {
     /// The group that the responder wants instead.
     wrong_group: bool,
     authenticated: bool,
+    /// AUTH is about more than is followed here: EAP's key, IKE_INTERMEDIATE (RFC 9242), a post-quantum key (RFC 8784).
+    auth_beyond: bool,
     /// The last answer to IKE_AUTH could not be read, and was as short as a refusal.
     short_answer: bool,
     /// A further exchange was answered.
@@ -184,6 +186,7 @@ impl V2 {
     fn understand(&mut self, raw: &RawMessage<'_>, from: Side, payloads: &Payloads<'_>, record: &mut Record<'_>) {
         let exchange = raw.header.exchange_type;
         let response = raw.header.flags.contains(Flags::RESPONSE);
+        self.auth_beyond |= exchange == ExchangeType::IKE_INTERMEDIATE;
         if exchange == ExchangeType::IKE_SA_INIT {
             self.understand_init(from, response, payloads, record.account);
         }
@@ -205,6 +208,8 @@ impl V2 {
                         record.account.certificates.extend(certificate::entry(from, der));
                     }
                 }
+                Body::Eap(_) => self.auth_beyond = true,
+                Body::Notify(notify) if notify.notify_type == NotifyType::PPK_IDENTITY => self.auth_beyond = true,
                 Body::Notify(notify) => self.notified(exchange, notify.notify_type, from, record.account),
                 _ => {}
             }
@@ -263,6 +268,9 @@ impl V2 {
             // A table of keys proves integrity, and that is all it can.
             return if self.keys.is_some() { Check::Right } else { Check::Unknown };
         };
+        if self.auth_beyond {
+            return Check::Unknown;
+        }
         let (peer, other, sk_p) = match from {
             Side::Initiator => (&self.initiator, &self.responder, &sk.sk_pi),
             Side::Responder => (&self.responder, &self.initiator, &sk.sk_pr),
