@@ -183,8 +183,7 @@ fn run(case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
 
 fn run_with(rules: &str, case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let network = LabOptions { direct: true, ..LabOptions::PLAIN };
-    // One client comes more often here than anybody may by default.
-    let options = GatewayOptions { rules, limits: "handshakes_per_second = 200", ..GatewayOptions::default() };
+    let options = GatewayOptions { rules, limits: serving::OFTEN, ..GatewayOptions::default() };
     serving::with(network, options, |world| {
         let uplink = world.lab.capture(Host::Gateway, "uplink", "uplink", "tcp")?;
         case(world)?;

@@ -16,20 +16,25 @@ const FORWARDING: &str = "add table inet port_forwarding; \
 #[ignore = "needs network namespaces"]
 fn forwarded_port_leads_to_the_terminal() -> Result<()> {
     let network = LabOptions { masquerade: true, ..LabOptions::PLAIN };
-    serving::with(network, GatewayOptions { rules: OPEN, ..GatewayOptions::default() }, |world| {
-        world.lab.run(Host::Gateway, "nft", &[FORWARDING])?;
-        let serving = Serving::page(world, &[])?;
-        let [uplink, _] = Host::Peer.gateway_addresses();
-        for client in Client::ALL {
-            for version in Version::ALL {
-                let options = serving::asking(world.pki.anchor_file());
-                let options = ClientOptions { target: SocketAddr::new(uplink, 443), version: Some(version), ..options };
-                serving::fetch(world, client, &options)?;
+    serving::with(
+        network,
+        GatewayOptions { rules: OPEN, limits: serving::OFTEN, ..GatewayOptions::default() },
+        |world| {
+            world.lab.run(Host::Gateway, "nft", &[FORWARDING])?;
+            let serving = Serving::page(world, &[])?;
+            let [uplink, _] = Host::Peer.gateway_addresses();
+            for client in Client::ALL {
+                for version in Version::ALL {
+                    let options = serving::asking(world.pki.anchor_file());
+                    let options =
+                        ClientOptions { target: SocketAddr::new(uplink, 443), version: Some(version), ..options };
+                    serving::fetch(world, client, &options)?;
+                }
             }
-        }
-        let clients = serving.clients();
-        assert_eq!(clients.len(), 8, "{clients:?}");
-        assert!(clients.iter().all(|client| client.ip() == Host::Peer.ipv4()), "{clients:?}");
-        Ok(())
-    })
+            let clients = serving.clients();
+            assert_eq!(clients.len(), 8, "{clients:?}");
+            assert!(clients.iter().all(|client| client.ip() == Host::Peer.ipv4()), "{clients:?}");
+            Ok(())
+        },
+    )
 }

@@ -114,7 +114,7 @@ pub fn run(lists: Validity, case: impl FnOnce(&mut World) -> Result<()>) -> Resu
     let lab = Lab::new(LabOptions::PLAIN)?;
     let pki = Pki::new(lab.directory())?;
     pki.revocation_lists(&[], lists)?;
-    let options = GatewayOptions { rules: RULES, ..GatewayOptions::default() };
+    let options = GatewayOptions { rules: RULES, limits: serving::OFTEN, ..GatewayOptions::default() };
     let gateway = Gateway::start(&lab, &pki, &Binaries::beside_this_program()?, options)?;
     let agent = gateway.add_terminal(&lab, "sensor-1", Host::Terminal)?;
     let mut world = World { agent, gateway, pki, lab };

@@ -39,6 +39,9 @@ ports = [8443]
 clients = "lab"
 "#;
 
+/// One client comes more often in these tests than anybody may by default.
+pub const OFTEN: &str = "handshakes_per_second = 200";
+
 /// A terminal that serves. Its fields end in this order.
 pub struct Serving {
     /// `keyferry-terminal listen`; its log names each client.
@@ -48,8 +51,7 @@ pub struct Serving {
 
 /// Runs a case with a terminal that has a certificate and a gateway with these rules; it does not listen yet.
 pub fn with_rules(rules: &str, case: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
-    // One client comes more often here than anybody may by default.
-    let options = GatewayOptions { rules, limits: "handshakes_per_second = 200", ..GatewayOptions::default() };
+    let options = GatewayOptions { rules, limits: OFTEN, ..GatewayOptions::default() };
     with(LabOptions::PLAIN, options, case)
 }
 
